@@ -64,17 +64,4 @@ public struct TensorTable: Sendable {
     public var names: [String] { entries.map(\.name) }
     /// How many tensors there are.
     public var count: Int { entries.count }
-
-    /// Refuses entries whose bytes overlap: no container we read shares bytes between tensors on purpose.
-    static func refuseOverlaps(_ entries: [TensorEntry], path: String) throws(Failure) {
-        let sorted = entries.filter { !$0.byteRange.isEmpty }
-            .sorted { $0.byteRange.lowerBound < $1.byteRange.lowerBound }
-        for (first, second) in zip(sorted, sorted.dropFirst())
-        where second.byteRange.lowerBound < first.byteRange.upperBound {
-            throw Failure(
-                .modelInvalid, "\(path): tensor \(second.name)",
-                "starts at byte \(second.byteRange.lowerBound), inside tensor \(first.name)",
-                hint: "Copy or convert the file again.")
-        }
-    }
 }

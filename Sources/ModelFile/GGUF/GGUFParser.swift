@@ -132,6 +132,7 @@ struct GGUFContents {
                 TensorEntry(
                     name: tensor.name, type: tensor.type, shape: tensor.shape, byteRange: start..<start + count))
         }
-        try TensorTable.refuseOverlaps(entries, path: cursor.path)
+        try ByteRanges.refuseOverlaps(
+            entries.map { (name: "tensor \($0.name)", range: $0.byteRange) }, path: cursor.path)
     }
 }
