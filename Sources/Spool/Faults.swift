@@ -1,0 +1,78 @@
+// From a failed system call to an explained failure: which code, what to do about it, and whether it may pass by itself.
+
+public import Diagnostics
+internal import SystemPackage
+
+extension FileFault {
+    /// The fault as an explained failure.
+    var failure: Failure {
+        Failure(code, object, "\(operation.phrase): \(errno)", hint: hint)
+    }
+
+    private var code: FailureCode {
+        switch errno {
+        case .noSpace, .diskQuotaExceeded: .noSpace
+        case .permissionDenied, .notPermitted, .readOnlyFileSystem: .permissionDenied
+        case .tooManyOpenFiles, .tooManyOpenFilesInSystem, .noMemory, .resourceTemporarilyUnavailable, .resourceBusy,
+            .interrupted:
+            .temporary
+        case .noSuchFileOrDirectory: .notFound
+        default: .inputOutput
+        }
+    }
+
+    private var hint: String {
+        switch errno {
+        case .noSpace, .diskQuotaExceeded: "Make room on that file system; nothing is lost, it is tried again."
+        case .permissionDenied, .notPermitted:
+            "Give the daemon's user the right to it (chmod, chgrp or setfacl); it is tried again."
+        case .readOnlyFileSystem: "Mount the file system writable; it is tried again."
+        case .tooManyOpenFiles, .tooManyOpenFilesInSystem: "Raise the limit of open files (LimitNOFILE=)."
+        default: ""
+        }
+    }
+}
+
+extension FileOperation {
+    fileprivate var phrase: String {
+        switch self {
+        case .open: "cannot be opened"
+        case .read: "cannot be read"
+        case .list: "cannot be listed"
+        case .status: "cannot be examined"
+        case .makeDirectory, .create: "cannot be created"
+        case .write: "cannot be written"
+        case .own: "cannot be given its mode"
+        case .sync, .syncDirectory: "cannot be made durable"
+        case .rename, .renameNoReplace, .link: "cannot be moved"
+        case .unlink, .removeDirectory: "cannot be removed"
+        case .truncate: "cannot be emptied"
+        }
+    }
+}
+
+extension FailureCode {
+    /// Whether the fault may pass by itself, so that the job is worth another attempt (`Spool.deferJob`) instead of an error.
+    public var isPassing: Bool {
+        switch self {
+        case .temporary, .noSpace, .inputOutput, .unavailable: true
+        default: false
+        }
+    }
+}
+
+/// A failure as `job.json` keeps it. Codes are open: one that this version does not know reads as `internal_error`.
+struct RecordedFailure: Codable, Sendable, Equatable {
+    var code: String
+    var object: String
+    var cause: String
+    var hint: String
+
+    init(_ failure: Failure) {
+        (code, object, cause, hint) = (failure.code.rawValue, failure.object, failure.cause, failure.hint)
+    }
+
+    var failure: Failure {
+        Failure(FailureCode(rawValue: code) ?? .internalError, object, cause, hint: hint)
+    }
+}

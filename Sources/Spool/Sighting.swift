@@ -1,0 +1,210 @@
+// What is known of the files in the inbox, and which of them are complete (docs/QUEUE.md, "Taking").
+//
+// Invariants: a file is complete only while its status is the one that made it complete; any change starts it over.
+// Order of arrival is the order of first sight, and among files of one scan that of their last change.
+
+public import Diagnostics
+
+/// What the spool asks of a task spec; reading YAML is another module's work.
+public struct SpecSummary: Sendable, Equatable {
+    /// The file that the spec's `image:` names; nil: the image of the same stem.
+    public var image: String?
+    /// -10 … 10; higher is taken earlier.
+    public var priority: Int
+
+    /// Sums up a spec.
+    public init(image: String? = nil, priority: Int = 0) {
+        (self.image, self.priority) = (image, priority)
+    }
+}
+
+/// Reads task specs for the spool.
+public protocol SpecInspector: Sendable {
+    /// Sums up a spec of these bytes; throws what is wrong with it.
+    func inspect(_ bytes: [UInt8]) throws(Failure) -> SpecSummary
+}
+
+/// A file in the inbox.
+struct Sighting: Sendable {
+    enum Stage: Sendable {
+        case settling
+        /// Complete since then.
+        case complete(since: Duration, settled: Bool)
+    }
+
+    let name: FileName
+    /// By its extension; all else (images, odd files) is paired like a photo.
+    let isSpec: Bool
+    let order: UInt64
+    var arrival: Arrival
+    var status: FileStatus
+    /// When the status last changed, as far as was seen.
+    var changedAt: Duration
+    var stage = Stage.settling
+    /// Whether the bytes end like a whole file, once looked at for this status.
+    var looksWhole: Bool?
+    /// Of a complete spec: what it asks for, or why it is refused.
+    var spec: Result<SpecSummary, Failure>?
+
+    var isComplete: Bool {
+        if case .complete = stage { return true }
+        return false
+    }
+}
+
+/// The inbox as the spool sees it.
+struct InboxView: Sendable {
+    let rules: SightingRules
+    /// Whether every writer's close will be seen: false where the inbox is polled.
+    var seesCloses = false
+    private(set) var sightings: [FileName: Sighting] = [:]
+    private(set) var ignored: Set<FileName> = []
+    private(set) var directories: Set<FileName> = []
+    private var nextOrder: UInt64 = 0
+
+    init(rules: SightingRules) { self.rules = rules }
+
+    /// Takes in what a look at one name gave; nil: nothing stands there.
+    mutating func observe(_ name: FileName, _ status: FileStatus?, _ arrival: Arrival?, now: Duration) {
+        guard let status else { return forget(name) }
+        if rules.isIgnored(name) {
+            ignored.insert(name)
+            return
+        }
+        guard status.kind != .directory else {
+            forget(name)
+            directories.insert(name)
+            return
+        }
+        directories.remove(name)
+        if var known = sightings[name] {
+            if let arrival, arrival != .found {
+                known.arrival = arrival
+            } else if known.status.content != status.content {
+                // It changed and nobody has closed it: somebody is writing.
+                known.arrival = seesCloses ? .created : .found
+            }
+            if known.status != status {
+                known.status = status
+                known.changedAt = now
+                known.stage = .settling
+                known.looksWhole = nil
+                known.spec = nil
+            }
+            sightings[name] = known
+        } else {
+            sightings[name] = Sighting(
+                name: name, isSpec: rules.isSpec(name), order: nextOrder, arrival: arrival ?? .found, status: status,
+                changedAt: now)
+            nextOrder += 1
+        }
+    }
+
+    mutating func forget(_ name: FileName) {
+        sightings[name] = nil
+        ignored.remove(name)
+        directories.remove(name)
+    }
+
+    /// Forgets what a scan did not meet.
+    mutating func keepOnly(_ names: Set<FileName>) {
+        for name in sightings.keys where !names.contains(name) { sightings[name] = nil }
+        ignored.formIntersection(names)
+        directories.formIntersection(names)
+    }
+
+    /// After lost events nothing is known of any writer.
+    mutating func trustNoArrival() {
+        for (name, sighting) in sightings where !sighting.isComplete && sighting.arrival == .created {
+            sightings[name]?.arrival = .found
+        }
+    }
+
+    /// The names that may be complete now, in order, each with whether its bytes must be looked at to tell.
+    func due(now: Duration) -> [FileName] {
+        sightings.values
+            .filter { !$0.isComplete && rules.mayBeComplete($0, now: now) }
+            .sorted { $0.order < $1.order }
+            .map(\.name)
+    }
+
+    /// When the next file may be complete by standing still.
+    var nextDeadline: Duration? {
+        sightings.values.filter { !$0.isComplete }.map { rules.deadline($0) }.min()
+    }
+
+    /// Whether a spec is in sight that is, or may turn out to be, about this image.
+    func specs(about image: FileName) -> Bool {
+        sightings.values.contains { sighting in
+            guard sighting.isSpec else { return false }
+            guard let target = Target(sighting) else { return sighting.name.stem == image.stem }
+            return target.matches(image)
+        }
+    }
+
+    mutating func note(_ name: FileName, looksWhole: Bool) {
+        sightings[name]?.looksWhole = looksWhole
+    }
+
+    /// Lets a file that could not be examined settle once more.
+    mutating func postpone(_ name: FileName, now: Duration) {
+        sightings[name]?.changedAt = now
+        sightings[name]?.looksWhole = false
+    }
+
+    mutating func complete(
+        _ name: FileName, spec: Result<SpecSummary, Failure>? = nil, settled: Bool, now: Duration
+    ) {
+        sightings[name]?.spec = spec
+        sightings[name]?.stage = .complete(since: now, settled: settled)
+    }
+}
+
+/// When a file is complete, and what it is by its name.
+struct SightingRules: Sendable {
+    let settle: Duration
+    let imageExtensions: Set<String>
+    let specExtensions: Set<String>
+    let ignoredSuffixes: [String]
+
+    init(_ configuration: SpoolConfiguration) {
+        settle = configuration.settle
+        imageExtensions = configuration.imageExtensions
+        specExtensions = configuration.specExtensions
+        ignoredSuffixes = configuration.ignoredSuffixes
+    }
+
+    func isIgnored(_ name: FileName) -> Bool {
+        name.isHidden || ignoredSuffixes.contains { name.hasSuffix($0) }
+    }
+
+    func isSpec(_ name: FileName) -> Bool { specExtensions.contains(name.lowercasedExtension) }
+    func isImage(_ name: FileName) -> Bool { imageExtensions.contains(name.lowercasedExtension) }
+
+    /// How long a file must stand unchanged, and so when it is complete at the latest.
+    func deadline(_ sighting: Sighting) -> Duration { sighting.changedAt + patience(sighting) }
+
+    /// Whether a look at the bytes could find it complete before the deadline.
+    func mayBeComplete(_ sighting: Sighting, now: Duration) -> Bool {
+        if deadline(sighting) <= now { return true }
+        guard sighting.looksWhole == nil, sighting.status.kind == .regular, sighting.status.size > 0 else {
+            return false
+        }
+        return sighting.arrival == .closed || sighting.arrival == .created
+    }
+
+    private func patience(_ sighting: Sighting) -> Duration {
+        guard sighting.status.kind == .regular else { return .zero }
+        // A hard link appears with IN_CREATE as well, and no writer will ever close it.
+        let isBeingWritten = sighting.arrival == .created && sighting.status.links == 1
+        if isBeingWritten, sighting.looksWhole != true { return settle * 15 }
+        if sighting.status.size > 0, sighting.arrival == .moved { return .zero }
+        if sighting.status.size > 0, sighting.arrival == .closed, sighting.looksWhole == true { return .zero }
+        return settle
+    }
+
+    /// Whether an image's last bytes end it: a JPEG end marker or a PNG end chunk (ITU-T T.81, B.1.1.3; PNG 1.2, 4.1.4).
+    static func endsImage(_ tail: [UInt8]) -> Bool {
+        tail.suffix(2) == [0xFF, 0xD9] || tail.suffix(8) == [0x49, 0x45, 0x4E, 0x44, 0xAE, 0x42, 0x60, 0x82]
+    }
+}

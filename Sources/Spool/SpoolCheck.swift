@@ -1,0 +1,117 @@
+// What is wrong with a drop, as far as the spool can tell without decoding it: each thing one explained failure.
+//
+// Whether it is an image at all is told by the extension; what the bytes are worth is the decoder's to say.
+
+internal import Diagnostics
+internal import SystemPackage
+
+extension Spool {
+    /// Checks claimed inputs: what their spec asks for, or the one failure that they get. Throws faults that may pass.
+    func check(_ inputs: [Input], joins: String? = nil) throws(FileFault) -> Result<SpecSummary?, Failure> {
+        let spec = inputs.first { view.rules.isSpec($0.name) }
+        guard let image = inputs.first(where: { !view.rules.isSpec($0.name) }) else {
+            return .failure(missingImage(spec?.name, joins))
+        }
+        if let failure = try failure(ofImage: image) { return .failure(failure) }
+        guard let spec else { return .success(nil) }
+        do {
+            let summary = try summary(of: spec)
+            guard Target(spec: spec.name, summary: summary).matches(image.name) else {
+                return .failure(
+                    Failure(
+                        .specConflict, spec.name.description,
+                        "was rewritten while it was taken, and names another image",
+                        hint: "Drop the photo and its spec again."))
+            }
+            return .success(summary)
+        } catch {
+            switch error {
+            case .refused(let failure): return .failure(failure)
+            case .changing: throw FileFault(errno: .resourceBusy, operation: .read, object: spec.location.description)
+            case .fault(let fault) where fault.isDenied: return .failure(FileFault.unreadable(spec.name))
+            case .fault(let fault): throw fault
+            }
+        }
+    }
+
+    private func missingImage(_ spec: FileName?, _ joins: String?) -> Failure {
+        guard let joins else {
+            return Failure(
+                .imageMissing, spec?.description ?? "", "its image is not there",
+                hint: "Drop the photo and its spec again.")
+        }
+        return Failure(
+            .specLate, spec?.description ?? "", "came while its photo was being answered (job \(joins))",
+            hint: "Drop the photo again, together with this spec.")
+    }
+
+    private func failure(ofImage image: Input) throws(FileFault) -> Failure? {
+        let name = image.name
+        guard image.status.kind == .regular else { return place(Failure.notRegular(name, image.status.kind), image) }
+        guard view.rules.isImage(name) else { return place(unsupported(name), image) }
+        guard image.status.size > 0 else { return place(Failure.empty(name), image) }
+        let limit = configuration.limits.imageBytes
+        guard image.status.size <= Int64(limit) else {
+            return place(Failure.tooLarge(.imageTooLarge, name, image.status.size, limit), image)
+        }
+        guard !image.isKept else { return place(FileFault.unreadable(name), image) }
+        do {
+            try files.withFile(image.location) { _ in }
+            return nil
+        } catch  where error.isDenied {
+            return FileFault.unreadable(name)
+        }
+    }
+
+    private func unsupported(_ name: FileName) -> Failure {
+        let known = configuration.imageExtensions.sorted().map { "." + $0 }.joined(separator: ", ")
+        let given = name.lowercasedExtension
+        return Failure(
+            .unsupportedType, name.description,
+            given.isEmpty
+                ? "has no extension that names an image type" : "files of type .\(given) are not supported yet",
+            hint: "Images: \(known). Task specs: .yaml, .yml. Save it as one of these and drop it again.")
+    }
+
+    private func summary(of spec: Input) throws(ReadFault) -> SpecSummary {
+        if spec.isKept, spec.status.kind == .regular {
+            let limit = configuration.limits.specBytes
+            guard spec.status.size <= Int64(limit) else {
+                throw .refused(place(Failure.tooLarge(.specInvalid, spec.name, spec.status.size, limit), spec))
+            }
+            throw .refused(place(FileFault.unreadable(spec.name), spec))
+        }
+        return try inspect(spec.location, spec.name, spec.status)
+    }
+
+    /// Adds where a file stays that could not be copied.
+    private func place(_ failure: Failure, _ input: Input) -> Failure {
+        guard input.isKept else { return failure }
+        return Failure(
+            failure.code, failure.object, failure.cause,
+            hint: failure.hint + " The file stays in \(input.location).")
+    }
+
+    /// Reads the spec of a waiting job: its priority counts from now on; a refused one ends the job.
+    func examine(_ id: JobID) {
+        guard let entry = entries[id], let image = entry.image, let spec = entry.spec else { return }
+        let directory = home(id, entry.state) / Layout.input
+        do {
+            var inputs: [Input] = []
+            for name in [image, spec] {
+                guard let status = try files.status(directory / name) else { continue }
+                inputs.append(Input(name: name, location: directory / name, status: status, isKept: false))
+            }
+            switch try check(inputs) {
+            case .failure(let failure): try conclude(id, failure)
+            case .success(let summary):
+                entries[id]?.record.priority = summary?.priority ?? 0
+                if let record = entries[id]?.record { try write(record, in: home(id, entry.state), durable: false) }
+                if entry.state == .queued { putInQueue(id) }
+            }
+        } catch {
+            // The worker reads the spec again anyhow; what is lost is its priority.
+            note(error)
+        }
+    }
+}

@@ -1,0 +1,212 @@
+// From the inbox: look, see what is complete, pair, claim (docs/QUEUE.md, "Taking" and "Pairing").
+//
+// Failure modes: a fault while files are examined leaves them for the next look; a fault while one is claimed closes the
+// intake for a pause that grows, and everything stays in the inbox.
+
+internal import Diagnostics
+internal import SystemPackage
+
+extension Spool {
+    /// Claims in one step, so that workers who finish jobs are not kept waiting by a flood of drops.
+    static let claimsPerStep = 32
+
+    // MARK: Looking
+
+    /// Reads the watch, and scans when it is time or events were lost.
+    func lookAtInbox(_ now: Duration) {
+        if watch.handle == nil, nextScan.map({ $0 <= now }) ?? true { openInbox(now) }
+        let seen = watch.read()
+        if seen.overflowed {
+            view.trustNoArrival()
+            nextScan = now
+            report(.overflowed)
+        }
+        if seen.ended { openInbox(now) }
+        if let inbox = watch.handle {
+            for (name, arrival) in seen.names where name != Layout.transfer { look(inbox, name, arrival, now) }
+        }
+        if nextScan.map({ $0 <= now }) ?? true { scan(now) }
+    }
+
+    private func openInbox(_ now: Duration) {
+        let before = watch.method
+        watch.open()
+        view.seesCloses = watch.inotify != nil
+        if watch.method != before { report(.watching(path: watch.path, watch.method)) }
+        if watch.handle != nil { recoverTransfers() }
+        nextScan = now
+    }
+
+    private func scan(_ now: Duration) {
+        nextScan = now + (watch.inotify == nil ? configuration.pollInterval : configuration.scanInterval)
+        guard let inbox = watch.handle else { return }
+        var met: Set<FileName> = []
+        do {
+            try files.forEachBatch(inbox.here) { names in
+                for name in names where name != Layout.transfer {
+                    met.insert(name)
+                    look(inbox, name, .found, now)
+                }
+            }
+        } catch {
+            note(error)
+            nextScan = now + configuration.pollInterval
+            return
+        }
+        view.keepOnly(met)
+        if !hasScanned {
+            hasScanned = true
+            gate.open()
+        }
+    }
+
+    /// Looks at one name; false when that failed.
+    @discardableResult
+    func look(_ inbox: DirectoryHandle, _ name: FileName, _ arrival: Arrival?, _ now: Duration) -> Bool {
+        do {
+            view.observe(name, try files.status(inbox / name), arrival, now: now)
+            return true
+        } catch {
+            note(error)
+            return false
+        }
+    }
+
+    // MARK: Completing
+
+    /// Finds which files are complete by now.
+    func completeSightings(_ now: Duration) {
+        guard let inbox = watch.handle else { return }
+        for name in view.due(now: now) {
+            // What is complete is decided by the status of this moment, not of the last look.
+            guard look(inbox, name, nil, now) else {
+                view.postpone(name, now: now)
+                continue
+            }
+            guard let sighting = view.sightings[name], !sighting.isComplete else { continue }
+            guard sighting.isSpec else {
+                completePhoto(inbox, sighting, now)
+                continue
+            }
+            completeSpec(inbox, sighting, now)
+        }
+    }
+
+    private func completePhoto(_ inbox: DirectoryHandle, _ sighting: Sighting, _ now: Duration) {
+        if sighting.looksWhole == nil, sighting.status.kind == .regular, sighting.status.size > 0 {
+            view.note(sighting.name, looksWhole: endsImage(inbox / sighting.name, sighting.status))
+        }
+        guard let sighting = view.sightings[sighting.name], view.rules.deadline(sighting) <= now else { return }
+        view.complete(sighting.name, settled: hasSettled(sighting, now), now: now)
+    }
+
+    private func completeSpec(_ inbox: DirectoryHandle, _ sighting: Sighting, _ now: Duration) {
+        let result: Result<SpecSummary, Failure>
+        do {
+            result = .success(try inspect(inbox / sighting.name, sighting.name, sighting.status))
+        } catch {
+            switch error {
+            case .refused(let failure): result = .failure(failure)
+            case .changing: return view.postpone(sighting.name, now: now)
+            case .fault(let fault) where fault.isDenied: result = .failure(FileFault.unreadable(sighting.name))
+            case .fault(let fault):
+                note(fault)
+                return view.postpone(sighting.name, now: now)
+            }
+        }
+        let isGood = (try? result.get()) != nil
+        view.note(sighting.name, looksWhole: isGood)
+        guard let sighting = view.sightings[sighting.name], view.rules.deadline(sighting) <= now else { return }
+        view.complete(sighting.name, spec: result, settled: hasSettled(sighting, now), now: now)
+        if case .failure(let failure) = result { report(.specRefused(sighting.name, failure)) }
+    }
+
+    private func hasSettled(_ sighting: Sighting, _ now: Duration) -> Bool {
+        sighting.changedAt + configuration.settle <= now
+    }
+
+    private func endsImage(_ at: Location, _ status: FileStatus) -> Bool {
+        let tail = try? files.withFile(at) { (descriptor) throws(FileFault) in
+            try files.read(descriptor, at, from: max(0, status.size - 8), atMost: 8)
+        }
+        return tail.map(SightingRules.endsImage) ?? false
+    }
+
+    /// Reads a spec and sums it up; a spec whose `image:` is more than a file name is refused.
+    func inspect(_ at: Location, _ name: FileName, _ status: FileStatus) throws(ReadFault) -> SpecSummary {
+        guard status.kind == .regular else { throw .refused(Failure.notRegular(name, status.kind)) }
+        guard status.size > 0 else { throw .refused(Failure.empty(name)) }
+        let bytes = try files.readWhole(
+            at, name: name, limit: configuration.limits.specBytes, expected: nil, tooLarge: .specInvalid)
+        let summary: SpecSummary
+        do {
+            summary = try inspector.inspect(bytes)
+        } catch {
+            throw .refused(error.about(name.description))
+        }
+        if let image = summary.image, FileName(image).map({ view.rules.isIgnored($0) || view.rules.isSpec($0) }) ?? true
+        {
+            throw .refused(
+                Failure(
+                    .specInvalid, name.description,
+                    "image: \(image.debugDescription) is not the plain name of an image",
+                    hint: "Name a file in the inbox, without directories, or leave the key out."))
+        }
+        return summary
+    }
+
+    // MARK: Pairing
+
+    /// Carries out what pairing decides, a number of drops a step; returns whether there is more.
+    func pairAndClaim(_ now: Duration) -> Bool {
+        nextPairing = nil
+        guard takesIn, watch.handle != nil else { return false }
+        guard intakePause.until <= now else {
+            nextPairing = intakePause.until
+            return false
+        }
+        var budget = Spool.claimsPerStep
+        while budget > 0 {
+            plan = pairing.plan(view.sightings.values, jobs: knownJobs, now: now)
+            nextPairing = plan.wakeAt
+            guard !plan.decisions.isEmpty else { return false }
+            for decision in plan.decisions where budget > 0 {
+                // The next job that ends wakes the intake.
+                guard entries.count < configuration.limits.jobs else { return false }
+                guard intakePause.until <= now else {
+                    nextPairing = intakePause.until
+                    return false
+                }
+                budget -= 1
+                carryOut(decision)
+            }
+        }
+        return true
+    }
+
+    private func carryOut(_ decision: Pairing.Decision) {
+        switch decision {
+        case .claim(let photo, let spec): claim(image: photo, spec: spec)
+        case .join(let spec, let id): join(spec, to: id)
+        case .refuse(let spec, let failure): claim(image: nil, spec: spec, verdict: failure)
+        }
+    }
+
+    /// The jobs that pairing must know of, by the stem of their image.
+    private func knownJobs(_ stem: FileName) -> [KnownJob] {
+        let present = (jobsByStem[stem] ?? []).compactMap { entries[$0] }.sorted { $0.id < $1.id }
+        return recent.jobs(stem)
+            + present.compactMap { entry in
+                entry.image.map {
+                    KnownJob(id: entry.id, image: $0, spec: entry.spec, stage: entry.isWaiting ? .waiting : .running)
+                }
+            }
+    }
+
+    /// Closes the intake for a while after a fault.
+    func pauseIntake(_ fault: FileFault) {
+        note(fault)
+        intakePause.tries += 1
+        intakePause.until = clock.monotonic + Spool.pause(afterTry: intakePause.tries)
+    }
+}

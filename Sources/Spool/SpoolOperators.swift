@@ -1,0 +1,194 @@
+// What operators may do to jobs: hold, release, remove, retry. No verb deletes an original.
+//
+// Invariants: a verb works on jobs that no worker has; its one decisive step is a rename, and it reports success only after it.
+
+public import Diagnostics
+internal import SystemPackage
+
+extension Spool {
+    // MARK: Hold and release
+
+    /// Keeps a waiting job back until it is released.
+    ///
+    /// - Throws: `not_found`; `temporary` when the job is in a worker's hands or already has its outcome.
+    public func hold(_ id: JobID) throws(Failure) {
+        try requireWaiting(id)
+        guard entries[id]?.state != .held else { return }
+        try attempt { () throws(FileFault) in try move(id, to: .held) }
+        queue.remove(id)
+        report(.held(id, true))
+    }
+
+    /// Lets a held job go on; a deferred one is tried again at once.
+    ///
+    /// - Throws: as `hold`.
+    public func release(_ id: JobID) throws(Failure) {
+        try requireWaiting(id)
+        if entries[id]?.state != .queued {
+            try attempt { () throws(FileFault) in try move(id, to: .queued) }
+        }
+        putInQueue(id)
+        report(.held(id, false))
+    }
+
+    /// Hands out no jobs until `releaseQueue`, also after a restart. Drops are taken in all the same.
+    public func holdQueue() throws(Failure) {
+        try attempt { () throws(FileFault) in try files.writeWhole(spool / Layout.hold, [], durable: true) }
+        isQueueHeld = true
+    }
+
+    /// Ends `holdQueue`.
+    public func releaseQueue() throws(Failure) {
+        try attempt { () throws(FileFault) in try files.remove(spool / Layout.hold) }
+        isQueueHeld = false
+        gate.open()
+    }
+
+    // MARK: Remove
+
+    /// Ends a waiting job with the outcome `removed`; its inputs go to `failed`.
+    ///
+    /// - Throws: as `hold`.
+    public func remove(_ id: JobID) throws(Failure) {
+        try requireWaiting(id)
+        let name = entries[id]?.image?.description ?? "job \(id)"
+        try attempt { () throws(FileFault) in
+            try conclude(
+                id,
+                Failure(.removed, name, "an operator removed the job", hint: "memvpctl retry \(id) takes it up again."))
+        }
+    }
+
+    // MARK: Retry
+
+    /// Makes a new job of a finished one's inputs; the finished one stays as it is. Returns the new job.
+    ///
+    /// - Throws: `not_found` when no finished job has this name or its image is gone; faults of the file system.
+    public func retry(_ id: JobID) throws(Failure) -> JobID {
+        guard entries[id] == nil else {
+            throw Failure(.temporary, "job \(id)", "has not ended yet", hint: "Only ended jobs are retried.")
+        }
+        let new = ids.next(unixMicroseconds: clock.unixMicroseconds)
+        let refusal: Failure?
+        do throws(FileFault) {
+            refusal = try makeRetry(new, of: id)
+        } catch {
+            note(error)
+            // Once it is queued it goes on, whatever failed after that.
+            if entries[new] != nil { return new }
+            undoRetry(new)
+            throw error.failure
+        }
+        if let refusal { throw refusal }
+        return new
+    }
+
+    /// Retries every failed job that has not been retried and has an image; returns the new jobs by the old ones.
+    public func retryFailed() throws(Failure) -> [JobID: JobID] {
+        var retried: [JobID: JobID] = [:]
+        for id in try attempt({ () throws(FileFault) in try files.list(failed.here) }).compactMap({ JobID($0) }) {
+            guard try attempt({ () throws(FileFault) in try isRetriable(id) }) else { continue }
+            retried[id] = try retry(id)
+        }
+        return retried
+    }
+
+    private func isRetriable(_ id: JobID) throws(FileFault) -> Bool {
+        let home = home(id, .failed)
+        guard try !files.exists(home / Layout.retried) else { return false }
+        // A crash may have come between the new job and the note of it.
+        guard !entries.values.contains(where: { $0.record.retryOf == id.description }) else { return false }
+        return try files.list(home / Layout.input).contains { !view.rules.isSpec($0) }
+    }
+
+    /// Makes the new job; why not, if there is nothing to make it of. It exists from the rename to `queued/` on.
+    private func makeRetry(_ new: JobID, of old: JobID) throws(FileFault) -> Failure? {
+        guard let state = try finishedState(old) else {
+            return Failure(.notFound, "job \(old)", "is not among the finished jobs")
+        }
+        let source = home(old, state)
+        let names = try files.list(source / Layout.input)
+        guard let image = names.first(where: { !view.rules.isSpec($0) }) else {
+            return Failure(
+                .imageMissing, "job \(old)", "has no image to try again", hint: "Drop the photo and its spec again.")
+        }
+        var entry = Entry(id: new, state: .queued, record: JobRecord())
+        (entry.image, entry.spec) = (image, names.first { view.rules.isSpec($0) })
+        entry.record = try retryRecord(entry, of: old, source)
+
+        let target = home(new, .claimed)
+        try files.makeDirectory(target, exclusively: true)
+        try files.makeDirectory(target / Layout.input)
+        try write(entry.record, in: target, durable: false)
+        for name in [entry.spec, image].compactMap(\.self) {
+            try duplicate(source / Layout.input / name, target / Layout.input / name, target)
+        }
+        entry.record.imageContent = try files.status(target / Layout.input / image)?.content
+        try write(entry.record, in: target, durable: true)
+        try files.syncDirectory(target / Layout.input)
+        try files.syncDirectory(target)
+        try files.rename(target, home(new, .queued))
+        remember(entry)
+        report(.queued(new, image: image, spec: entry.spec))
+        putInQueue(new)
+        examine(new)
+        try files.writeWhole(source / Layout.retried, Array("\(new)\n".utf8), durable: false)
+        return nil
+    }
+
+    private func retryRecord(_ entry: Entry, of old: JobID, _ source: Location) throws(FileFault) -> JobRecord {
+        var record = JobRecord()
+        (record.image, record.spec) = (entry.image, entry.spec)
+        record.retryOf = old.description
+        record.settled = true
+        if let bytes = try files.contents(source / Layout.record, atMost: JobRecord.maximumBytes),
+            let before = JobRecord(bytes: bytes), let name = before.outcomeName, let stem = entry.image?.stem
+        {
+            record.firstOrdinal = OutcomeName.ordinal(of: name, stem: stem) + 1
+        }
+        return record
+    }
+
+    /// A second name for a file, or a copy of it where the kernel refuses that (protected_hardlinks, other owners).
+    private func duplicate(_ from: Location, _ to: Location, _ home: Location) throws(FileFault) {
+        do {
+            try files.link(from, to)
+        } catch {
+            try files.copyWhole(from, to, temporary: home / Layout.incoming)
+        }
+    }
+
+    private func undoRetry(_ new: JobID) {
+        let home = home(new, .claimed)
+        do {
+            for name in try files.list(home / Layout.input) { try files.remove(home / Layout.input / name) }
+            try discard(home)
+        } catch {
+            // Recovery removes it: it is an S2 with `retry_of`.
+            note(error)
+        }
+        forget(new)
+    }
+
+    // MARK: Helpers
+
+    private func requireWaiting(_ id: JobID) throws(Failure) {
+        guard let entry = entries[id] else {
+            throw Failure(.notFound, "job \(id)", "is not in the queue", hint: "memvpctl queue lists the jobs.")
+        }
+        guard entry.isWaiting else {
+            throw Failure(
+                .temporary, "job \(id)", "is \(entry.isSealed ? "being published" : entry.state.rawValue)",
+                hint: "Try again when it waits, or let it end.")
+        }
+    }
+
+    private func attempt<Value>(_ body: () throws(FileFault) -> Value) throws(Failure) -> Value {
+        do {
+            return try body()
+        } catch {
+            note(error)
+            throw error.failure
+        }
+    }
+}

@@ -1,0 +1,165 @@
+// Outcomes: S7 to S10. Every answer and every failure goes through `seal`, `promote`, `publish`, in this order.
+//
+// Invariants: `answer.json` appears whole and durable, once; with it the outcome is fixed; it leaves the spool by one rename (or,
+// to another file system, by one rename there that `publishing` makes recognisable), so no reader meets it twice.
+
+internal import Diagnostics
+internal import SystemPackage
+
+extension Spool {
+    /// Ends a job with a failure that the spool found itself, and publishes it. Throws only if nothing was fixed.
+    func conclude(_ id: JobID, _ failure: Failure) throws(FileFault) {
+        try seal(id, failing: failure)
+        advance(id)
+    }
+
+    /// Ends a job with the document of a worker, and publishes it. Throws only if nothing was fixed.
+    func conclude(_ id: JobID, document: [UInt8], _ failure: Failure?) throws(FileFault) {
+        try seal(id, document, failure)
+        advance(id)
+    }
+
+    /// Fixes a failure that the spool found itself.
+    func seal(_ id: JobID, failing failure: Failure) throws(FileFault) {
+        guard let entry = entries[id] else { return }
+        let drop = FailedDrop(
+            job: id, image: entry.image, spec: entry.spec, failure: failure,
+            retryOf: entry.record.retryOf.flatMap { JobID($0) }, attempts: entry.record.attempts)
+        try seal(id, render(drop), failure)
+    }
+
+    /// The commit function, for every outcome there is.
+    ///
+    /// Writes the outcome into the job's directory; with the last rename it is fixed.
+    private func seal(_ id: JobID, _ document: [UInt8], _ failure: Failure?) throws(FileFault) {
+        guard var entry = entries[id], !entry.isSealed else { return }
+        let home = home(id, entry.state)
+        if failure != nil {
+            try files.writeWhole(home / Layout.reason, document, durable: true)
+        } else {
+            try files.remove(home / Layout.reason)
+        }
+        entry.record.outcomeCode = failure?.code.rawValue
+        if let failure { entry.record.lastFailure = RecordedFailure(failure) }
+        remember(entry)
+        try write(entry.record, in: home, durable: false)
+        try files.writeWhole(home / Layout.answer, document, durable: true, group: outboxGroup())
+        entries[id]?.isSealed = true
+        queue.remove(id)
+        inHand.remove(id)
+    }
+
+    /// S7 to S8, the commit point.
+    func promote(_ id: JobID) throws(FileFault) {
+        guard let state = entries[id]?.state else { return }
+        try files.syncDirectory(home(id, state))
+        try move(id, to: .answered)
+    }
+
+    /// S8 to S10.
+    func advanceAnswered(_ id: JobID) throws(FileFault) {
+        guard let entry = entries[id] else { return }
+        let home = home(id, .answered)
+        try files.syncDirectory(directory(.answered))
+        let isFailure = try files.exists(home / Layout.reason)
+        if try files.exists(home / Layout.answer) {
+            do {
+                try publish(id)
+            } catch {
+                // The outbox may have been replaced or mounted since it was opened.
+                reopenOutbox()
+                throw error
+            }
+        }
+        try files.syncDirectory(outbox.here)
+        try files.syncDirectory(home)
+        try files.rename(home, self.home(id, isFailure ? .failed : .done))
+        finish(entries[id] ?? entry, isFailure)
+    }
+
+    private func finish(_ entry: Entry, _ isFailure: Bool) {
+        let now = clock.monotonic
+        if let image = entry.image {
+            recent.add(entry.id, image: image, spec: entry.spec, outcome: entry.record.outcomeName, at: now)
+        }
+        let bytes = (try? size(home(entry.id, isFailure ? .failed : .done))) ?? 0
+        census.add(entry.id, isFailure ? .failed : .done, bytes: bytes)
+        forget(entry.id)
+        let failure = isFailure ? entry.record.lastFailure?.failure : nil
+        report(.published(entry.id, entry.record.outcomeName ?? FileName.placeholder, failure))
+    }
+
+    // MARK: Publishing
+
+    /// Moves `answer.json` into the outbox under the first free name.
+    private func publish(_ id: JobID) throws(FileFault) {
+        let home = home(id, .answered)
+        guard try !files.exists(home / Layout.publishing) else { return try publishElsewhere(id) }
+        do {
+            try publish(id, from: home / Layout.answer)
+        } catch  where error.errno == .improperLink {
+            try copyToOutbox(id)
+            try publishElsewhere(id)
+        }
+    }
+
+    /// Renames a document to the first free name; the name is noted before, so that it is known after a crash.
+    private func publish(_ id: JobID, from source: Location) throws(FileFault) {
+        guard var entry = entries[id] else { return }
+        let stem = (entry.image ?? entry.spec)?.stem ?? id.fileName
+        var ordinal = entry.record.firstOrdinal
+        while true {
+            let name = OutcomeName.name(stem: stem, ordinal: ordinal)
+            ordinal += 1
+            if let standing = try files.status(outbox / name) {
+                guard try files.status(source)?.identity == standing.identity else { continue }
+                // link(2) and unlink(2) instead of a rename, cut off between the two: it is published.
+                return try files.remove(source)
+            }
+            if entry.record.outcomeName != name {
+                entry.record.outcomeName = name
+                remember(entry)
+                try write(entry.record, in: home(id, .answered), durable: false)
+            }
+            do {
+                return try files.renameNoReplace(source, outbox / name)
+            } catch  where error.errno == .fileExists {
+                continue
+            }
+        }
+    }
+
+    /// Copies the document beside its place in an outbox on another file system, and notes that the copy is whole.
+    private func copyToOutbox(_ id: JobID) throws(FileFault) {
+        let home = home(id, .answered)
+        let hidden = outbox / Layout.hidden(id)
+        let document = try files.contents(home / Layout.answer, atMost: Int.max) ?? []
+        try files.create(hidden, group: outboxGroup()) { (descriptor) throws(FileFault) in
+            try files.write(descriptor, hidden, document[...])
+            try files.sync(descriptor, hidden)
+        }
+        try files.syncDirectory(outbox.here)
+        try files.writeWhole(home / Layout.publishing, [], durable: true)
+        try files.syncDirectory(home)
+    }
+
+    /// With `publishing` there, the hidden copy tells: there, it is not published; gone, it is.
+    private func publishElsewhere(_ id: JobID) throws(FileFault) {
+        let hidden = outbox / Layout.hidden(id)
+        if try files.exists(hidden) { try publish(id, from: hidden) }
+        try files.syncDirectory(outbox.here)
+        try files.remove(home(id, .answered) / Layout.answer)
+    }
+
+    /// A setgid outbox gives its group to what is made in it, but not to what is renamed into it: so it is given here.
+    private func outboxGroup() -> UInt32? {
+        guard let status = try? files.status(outbox.here), status.isSetGroupID else { return nil }
+        return status.group
+    }
+
+    private func reopenOutbox() {
+        let path = configuration.directories.outbox
+        guard let descriptor = try? SystemBridge.openRoot(path) else { return }
+        outbox = DirectoryHandle(descriptor: descriptor, path: path)
+    }
+}
