@@ -43,7 +43,7 @@ struct TensorStream {
     }
 
     /// The tensor that the next bytes belong to.
-    func expecting() throws(Failure) -> TensorDeclaration {
+    private func expecting() throws(Failure) -> TensorDeclaration {
         guard current < tensors.count else {
             throw Failure(.internalError, output.path, "was given data after its last tensor")
         }
@@ -65,6 +65,33 @@ struct TensorStream {
         try output.pad(to: alignment)
         current += 1
         written = 0
+    }
+
+    /// Appends integers of the current tensor's size, or the raw bytes of any tensor.
+    mutating func write<T: FixedWidthInteger & BitwiseCopyable>(_ values: Span<T>) throws(Failure) {
+        let tensor = try expecting()
+        let fits = !tensor.type.isFloatingPoint && tensor.type.blockBytes == MemoryLayout<T>.size
+        guard fits || T.self == UInt8.self else {
+            throw Failure(
+                .internalError, "\(output.path): tensor \(tensor.name)", "is \(tensor.type.rawValue), not \(T.self)")
+        }
+        try write(RawSpan(_elements: values))
+    }
+
+    /// Appends floats to an F32 tensor, or rounded to nearest even to an F16 tensor.
+    mutating func write(_ values: Span<Float>) throws(Failure) {
+        let tensor = try expecting()
+        switch tensor.type {
+        case .float32: try write(RawSpan(_elements: values))
+        case .float16:
+            var halves: [UInt16] = []
+            halves.reserveCapacity(values.count)
+            for index in values.indices { halves.append(Float16(values[index]).bitPattern) }
+            try write(RawSpan(_elements: halves.span))
+        default:
+            throw Failure(
+                .internalError, "\(output.path): tensor \(tensor.name)", "is \(tensor.type.rawValue), not floats")
+        }
     }
 
     /// Puts the finished file in place.

@@ -45,28 +45,13 @@ public final class GGUFWriter {
     ///
     /// - Throws: as `write(_:)` for bytes; `internal_error` when the tensor's elements are of another size.
     public func write<T: FixedWidthInteger & BitwiseCopyable>(_ values: Span<T>) throws(Failure) {
-        let type = try stream.expecting().type
-        guard !type.isFloatingPoint && type.blockBytes == MemoryLayout<T>.size || T.self == UInt8.self else {
-            throw Failure(.internalError, try stream.expecting().name, "is \(type.rawValue), not \(T.self)")
-        }
-        try stream.write(RawSpan(_elements: values))
+        try stream.write(values)
     }
 
     /// Appends floats to an F32 tensor, or rounded to nearest even to an F16 tensor.
     ///
     /// - Throws: as `write(_:)` for bytes; `internal_error` when the tensor is of another type.
-    public func write(_ values: Span<Float>) throws(Failure) {
-        switch try stream.expecting().type {
-        case .float32: try stream.write(RawSpan(_elements: values))
-        case .float16:
-            var halves: [UInt16] = []
-            halves.reserveCapacity(values.count)
-            for index in values.indices { halves.append(Float16(values[index]).bitPattern) }
-            try stream.write(RawSpan(_elements: halves.span))
-        case let type:
-            throw Failure(.internalError, try stream.expecting().name, "is \(type.rawValue), not floats")
-        }
-    }
+    public func write(_ values: Span<Float>) throws(Failure) { try stream.write(values) }
 
     /// Puts the file in place, durable. A writer that is dropped without this leaves nothing behind.
     ///
