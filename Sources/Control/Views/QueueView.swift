@@ -1,0 +1,48 @@
+// `memvpctl queue`: the queue as a table for people, and as JSON Lines for programs.
+
+public import Diagnostics
+
+/// Draws `QueueDocument`.
+public enum QueueView {
+    /// The table, ended by a line feed; `now` gives ages their end.
+    public static func render(_ queue: QueueDocument, now: Timestamp = .now) -> String {
+        guard !queue.jobs.isEmpty else {
+            return queue.held ? "The queue is empty and held.\n" : "The queue is empty.\n"
+        }
+        let rows = queue.jobs.map { entry in
+            [
+                entry.position.map { TextLayout.count($0) } ?? "-",
+                TextLayout.cut(TextLayout.harmless(entry.job), to: 26),
+                TextLayout.cut(TextLayout.harmless(entry.state), to: 10), "\(entry.priority)", age(entry.since, now),
+                TextLayout.harmless(entry.image?.text ?? entry.spec?.text ?? "-"),
+            ]
+        }
+        let lines = TextLayout.table([["#", "job", "state", "pri", "age", "file"]] + rows, right: [0, 3, 4])
+            .split(separator: "\n")
+        var table = (lines.first ?? "") + "\n"
+        for (entry, line) in zip(queue.jobs, lines.dropFirst()) {
+            table += line + "\n"
+            if let note = entry.note { table += TextLayout.paragraph("", TextLayout.harmless(note), indent: 5) }
+        }
+        var facts = [TextLayout.plural(queue.total, "job")]
+        if queue.total > queue.jobs.count { facts.append("the first \(TextLayout.count(queue.jobs.count)) shown") }
+        if queue.held { facts.append("held") }
+        return table + facts.joined(separator: ", ") + "\n"
+    }
+
+    /// One line of JSON per job; readers ignore members that they do not know.
+    ///
+    /// - Throws: `internal_error` when an entry has no JSON form.
+    public static func jsonLines(_ queue: QueueDocument) throws(Failure) -> String {
+        var bytes: [UInt8] = []
+        for entry in queue.jobs { bytes += try ControlJSON.encode(entry) }
+        return String(decoding: bytes, as: UTF8.self)
+    }
+
+    /// How long ago `then` was; a clock set back gives 0.
+    static func age(_ then: Timestamp, _ now: Timestamp) -> String {
+        let (difference, overflow) = now.milliseconds.subtractingReportingOverflow(then.milliseconds)
+        guard !overflow else { return "?" }
+        return TextLayout.time(seconds: Double(max(0, difference)) / 1000)
+    }
+}

@@ -1,0 +1,108 @@
+// `memvpctl status`: the status document as at most 80 columns of plain text.
+//
+// Invariant: whatever the document holds, a newer daemon's too, there is a text for it; unknown states come after the known.
+
+/// Draws `StatusDocument` for the terminal.
+public enum StatusView {
+    /// The text, ended by a line feed; `now` gives ages their end.
+    public static func render(_ status: StatusDocument, now: Timestamp = .now) -> String {
+        var sections = [header(status), queue(status)]
+        if !status.stages.isEmpty { sections.append(stages(status.stages)) }
+        if !status.directories.isEmpty { sections.append(directories(status)) }
+        if let error = status.lastError { sections.append(lastError(error, now)) }
+        if !status.warnings.isEmpty {
+            sections.append(
+                status.warnings.map { TextLayout.paragraph("warning", TextLayout.harmless($0)) }.joined())
+        }
+        return sections.joined(separator: "\n")
+    }
+
+    private static func header(_ status: StatusDocument) -> String {
+        let daemon = status.daemon
+        var text = TextLayout.paragraph(
+            "memvpd",
+            [
+                TextLayout.harmless(status.state), "version \(TextLayout.harmless(daemon.version))",
+                "up \(TextLayout.time(seconds: daemon.uptimeSeconds))", "process \(daemon.processID)",
+            ].joined(separator: ", "))
+        guard let model = status.model else { return text + TextLayout.paragraph("model", "not loaded") }
+        text += TextLayout.paragraph(
+            "model",
+            TextLayout.harmless(
+                [
+                    model.name, model.precision, "\(model.kernels) kernels", TextLayout.plural(model.threads, "thread"),
+                    TextLayout.plural(model.workers, "worker"), "batches of \(model.batch)",
+                ].joined(separator: ", ")))
+        guard !model.adapters.isEmpty else { return text }
+        let adapters = model.adapters.sorted { $0.key < $1.key }.map { "\($0.value) for \($0.key)" }
+        return text + TextLayout.paragraph("adapters", TextLayout.harmless(adapters.joined(separator: ", ")))
+    }
+
+    private static func queue(_ status: StatusDocument) -> String {
+        let known = QueueState.allCases.map(\.rawValue)
+        let unknown = status.queue.jobs.keys.filter { !known.contains($0) }.sorted()
+        // Six known states fit on a line; how many a newer daemon adds is not known, so they go below.
+        var text = TextLayout.table(
+            [["queue   "] + known, [""] + known.map { TextLayout.count(status.queue.jobs[$0] ?? 0) }],
+            right: Set(1...known.count))
+        if !unknown.isEmpty {
+            let counts = unknown.map { "\(TextLayout.count(status.queue.jobs[$0] ?? 0)) \(TextLayout.harmless($0))" }
+            text += TextLayout.paragraph("", counts.joined(separator: ", "))
+        }
+        var facts: [String] = []
+        if status.queue.held { facts.append("held: memvpctl release lets it go on") }
+        if let oldest = status.queue.oldestSeconds { facts.append("oldest \(TextLayout.time(seconds: oldest))") }
+        let done = status.throughput
+        facts.append("\(TextLayout.count(done.perMinute)) per minute")
+        facts.append("since start \(TextLayout.count(done.answered)) answered")
+        facts.append(TextLayout.plural(done.errors, "error"))
+        return text + TextLayout.paragraph("", facts.joined(separator: ", "))
+    }
+
+    private static func stages(_ stages: [StatusDocument.StageTime]) -> String {
+        let rows = stages.map { stage in
+            [
+                TextLayout.cut(TextLayout.harmless(stage.stage), to: 20),
+                TextLayout.time(seconds: stage.p50Milliseconds / 1000),
+                TextLayout.time(seconds: stage.p95Milliseconds / 1000), TextLayout.count(stage.count),
+            ]
+        }
+        return TextLayout.table([["stage    ", "p50", "p95", "jobs"]] + rows, right: [1, 2, 3])
+    }
+
+    private static func directories(_ status: StatusDocument) -> String {
+        let rows = status.directories.map { directory in
+            var facts: [String] = []
+            if let files = directory.files { facts.append(TextLayout.plural(files, "file")) }
+            if let bytes = directory.bytes { facts.append(TextLayout.bytes(bytes)) }
+            return [
+                TextLayout.cut(TextLayout.harmless(directory.role), to: 20),
+                TextLayout.cut(TextLayout.harmless(directory.watch ?? "-"), to: 10),
+                facts.isEmpty ? "-" : facts.joined(separator: ", "), TextLayout.harmless(directory.path),
+            ]
+        }
+        var text = TextLayout.table([["directory", "watch", "holds", "path"]] + rows)
+        for directory in status.directories {
+            guard let note = directory.note else { continue }
+            text += TextLayout.paragraph("", TextLayout.harmless("\(directory.role): \(note)"))
+        }
+        let ignored = status.inbox.ignored.sorted { $0.key < $1.key }.filter { $0.value != 0 }
+        if !ignored.isEmpty {
+            let counts = ignored.map { "\(TextLayout.count($0.value)) \($0.key)" }.joined(separator: ", ")
+            text += TextLayout.paragraph("", TextLayout.harmless("inbox: left alone \(counts)"))
+        }
+        if !status.inbox.directories.isEmpty {
+            let names = status.inbox.directories.map(\.text).joined(separator: ", ")
+            text += TextLayout.paragraph("", TextLayout.harmless("inbox: directories in it are not read: \(names)"))
+        }
+        return text
+    }
+
+    private static func lastError(_ error: StatusDocument.LastError, _ now: Timestamp) -> String {
+        var head = ["\(QueueView.age(error.at, now)) ago"]
+        if let job = error.job { head.append("job \(job)") }
+        if let file = error.file { head.append(file.text) }
+        return TextLayout.paragraph("last error", TextLayout.harmless(head.joined(separator: ", ")))
+            + JobView.error(error.error, label: "")
+    }
+}
