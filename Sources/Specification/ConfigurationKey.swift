@@ -73,7 +73,7 @@ struct ConfigurationKey: Sendable {
             "directories.spool", \.directories.spool, .path(), "Where claimed jobs are kept until they are answered."),
         ConfigurationKey(
             "directories.outbox", \.directories.outbox, .path(),
-            "Where finished answers appear, whole or not at all. The reader takes and deletes them."),
+            "Where finished answers appear, whole or not at all."),
         ConfigurationKey(
             "directories.failed", \.directories.failed, .path(),
             "Where the inputs of failed jobs are kept with a copy of the reason."),
