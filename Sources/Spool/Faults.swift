@@ -46,7 +46,6 @@ extension FileOperation {
         case .sync, .syncDirectory: "cannot be made durable"
         case .rename, .renameNoReplace, .link: "cannot be moved"
         case .unlink, .removeDirectory: "cannot be removed"
-        case .truncate: "cannot be emptied"
         }
     }
 }

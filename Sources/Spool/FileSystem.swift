@@ -65,15 +65,6 @@ extension DirectoryHandle {
 enum FileOperation: String, Sendable, CaseIterable {
     case open, read, list, status
     case makeDirectory, create, write, own, sync, syncDirectory, rename, renameNoReplace, link, unlink, removeDirectory
-    case truncate
-
-    /// Whether the call leaves something behind that recovery can meet.
-    var changes: Bool {
-        switch self {
-        case .open, .read, .list, .status: false
-        default: true
-        }
-    }
 }
 
 /// What a test makes of a call.

@@ -60,12 +60,15 @@ struct InboxView: Sendable {
     private(set) var sightings: [FileName: Sighting] = [:]
     private(set) var ignored: Set<FileName> = []
     private(set) var directories: Set<FileName> = []
+    /// Names that something happened to and that could not be looked at.
+    private(set) var unexamined: Set<FileName> = []
     private var nextOrder: UInt64 = 0
 
     init(rules: SightingRules) { self.rules = rules }
 
     /// Takes in what a look at one name gave; nil: nothing stands there.
     mutating func observe(_ name: FileName, _ status: FileStatus?, _ arrival: Arrival?, now: Duration) {
+        unexamined.remove(name)
         guard let status else { return forget(name) }
         if rules.isIgnored(name) {
             ignored.insert(name)
@@ -110,6 +113,7 @@ struct InboxView: Sendable {
     mutating func keepOnly(_ names: Set<FileName>) {
         for name in sightings.keys where !names.contains(name) { sightings[name] = nil }
         ignored.formIntersection(names)
+        unexamined.formIntersection(names)
         directories.formIntersection(names)
     }
 
@@ -133,9 +137,12 @@ struct InboxView: Sendable {
         sightings.values.filter { !$0.isComplete }.map { rules.deadline($0) }.min()
     }
 
+    mutating func noteUnexamined(_ name: FileName) { unexamined.insert(name) }
+
     /// Whether a spec is in sight that is, or may turn out to be, about this image.
     func specs(about image: FileName) -> Bool {
-        sightings.values.contains { sighting in
+        if unexamined.contains(where: { rules.isSpec($0) && $0.stem == image.stem }) { return true }
+        return sightings.values.contains { sighting in
             guard sighting.isSpec else { return false }
             guard let target = Target(sighting) else { return sighting.name.stem == image.stem }
             return target.matches(image)

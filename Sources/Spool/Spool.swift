@@ -30,6 +30,8 @@ public actor Spool {
         /// Whether `returnIfChanging` has let the job settle once.
         var hasSettledAgain = false
 
+        /// A spec has joined and is yet to be read.
+        var hasUnreadSpec: Bool { spec != nil && record.spec != spec }
         /// A spec may join, an operator may remove.
         var isWaiting: Bool { state.isWaiting && !isSealed }
     }
@@ -299,6 +301,7 @@ public actor Spool {
             }
             try deferStranded(id)
             return .finished
+        case .queued, .held, .deferred: return entry.hasUnreadSpec ? try examine(id) : .finished
         default: return .finished
         }
     }

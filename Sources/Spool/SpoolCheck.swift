@@ -92,26 +92,28 @@ extension Spool {
             hint: failure.hint + " The file stays in \(input.location).")
     }
 
-    /// Reads the spec of a waiting job: its priority counts from now on; a refused one ends the job.
-    func examine(_ id: JobID) {
-        guard let entry = entries[id], let image = entry.image, let spec = entry.spec else { return }
+    /// Reads the spec that joined a waiting job: its priority counts from now on; a refused one ends the job. Until that is done,
+    /// the record does not name the spec, and the job is not handed out.
+    func examine(_ id: JobID) throws(FileFault) -> Progress {
+        guard let entry = entries[id], let image = entry.image, let spec = entry.spec else { return .finished }
         let directory = home(id, entry.state) / Layout.input
-        do {
-            var inputs: [Input] = []
-            for name in [image, spec] {
-                guard let status = try files.status(directory / name) else { continue }
-                inputs.append(Input(name: name, location: directory / name, status: status, isKept: false))
-            }
-            switch try check(inputs) {
-            case .failure(let failure): try conclude(id, failure)
-            case .success(let summary):
-                entries[id]?.record.priority = summary?.priority ?? 0
-                if let record = entries[id]?.record { try write(record, in: home(id, entry.state), durable: false) }
-                if entry.state == .queued { putInQueue(id) }
-            }
-        } catch {
-            // The worker reads the spec again anyhow; what is lost is its priority.
-            note(error)
+        var inputs: [Input] = []
+        for name in [image, spec] {
+            guard let status = try files.status(directory / name) else { continue }
+            inputs.append(Input(name: name, location: directory / name, status: status, isKept: false))
+        }
+        switch try check(inputs) {
+        case .failure(let failure):
+            try seal(id, failing: failure)
+            return .onward
+        case .success(let summary):
+            var record = entry.record
+            record.spec = spec
+            record.priority = summary?.priority ?? 0
+            try write(record, in: home(id, entry.state), durable: false)
+            entries[id]?.record = record
+            if entry.state == .queued { putInQueue(id) }
+            return .finished
         }
     }
 }

@@ -36,15 +36,11 @@ extension Spool {
 
     private func intent(image: FileName?, spec: FileName?) -> JobRecord {
         var record = JobRecord()
-        let sightings = [image, spec].compactMap { $0.flatMap { view.sightings[$0] } }
         record.image = image
         record.spec = spec
         record.imageContent = image.flatMap { view.sightings[$0]?.status.content }
         record.specContent = spec.flatMap { view.sightings[$0]?.status.content }
-        record.settled = sightings.allSatisfy { sighting in
-            if case .complete(_, settled: true) = sighting.stage { return true }
-            return false
-        }
+        if let image, case .complete(_, settled: true)? = view.sightings[image]?.stage { record.settled = true }
         return record
     }
 
@@ -256,9 +252,8 @@ extension Spool {
     func admit(_ spec: FileName, to id: JobID) {
         guard var entry = entries[id] else { return }
         entry.spec = spec
-        entry.record.spec = spec
         remember(entry)
         report(.joined(id, spec: spec))
-        examine(id)
+        advance(id)
     }
 }

@@ -49,8 +49,8 @@ extension Spool {
                 }
             }
         } catch {
-            note(error)
-            nextScan = now + configuration.pollInterval
+            pauseIntake(error)
+            nextScan = intakePause.until
             return
         }
         view.keepOnly(met)
@@ -67,7 +67,10 @@ extension Spool {
             view.observe(name, try files.status(inbox / name), arrival, now: now)
             return true
         } catch {
-            note(error)
+            // What could not be looked at may be another's partner: nothing is paired before a scan has seen everything.
+            view.noteUnexamined(name)
+            pauseIntake(error)
+            nextScan = intakePause.until
             return false
         }
     }

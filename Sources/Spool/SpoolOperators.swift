@@ -131,14 +131,14 @@ extension Spool {
         remember(entry)
         report(.queued(new, image: image, spec: entry.spec))
         putInQueue(new)
-        examine(new)
+        advance(new)
         try files.writeWhole(source / Layout.retried, Array("\(new)\n".utf8), durable: false)
         return nil
     }
 
     private func retryRecord(_ entry: Entry, of old: JobID, _ source: Location) throws(FileFault) -> JobRecord {
         var record = JobRecord()
-        (record.image, record.spec) = (entry.image, entry.spec)
+        record.image = entry.image
         record.retryOf = old.description
         record.settled = true
         if let bytes = try files.contents(source / Layout.record, atMost: JobRecord.maximumBytes),

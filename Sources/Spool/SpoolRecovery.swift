@@ -84,7 +84,7 @@ extension Spool {
         case .queued: putInQueue(id)
         default: break
         }
-        if let spec = entry.spec, entry.record.spec != spec { admit(spec, to: id) }
+        advance(id)
     }
 
     private func recoverClaimed(_ id: JobID) {

@@ -21,13 +21,14 @@ extension Spool {
         queue.admitDue(now: now)
 
         guard !inHand.contains(where: { entries[$0]?.record.alone == true }) else { return [] }
+        let joining = jobsToBeJoined()
         if let suspect = queue.nextSuspect() {
-            guard inHand.isEmpty, !isExpectingSpec(suspect) else { return [] }
+            guard inHand.isEmpty, !isExpectingSpec(suspect, joining) else { return [] }
             queue.remove(suspect)
             return handOut([suspect])
         }
         var chosen: [JobID] = []
-        while chosen.count < limit, let id = queue.next(where: { !isExpectingSpec($0) }) { chosen.append(id) }
+        while chosen.count < limit, let id = queue.next(where: { !isExpectingSpec($0, joining) }) { chosen.append(id) }
         return handOut(chosen)
     }
 
@@ -76,10 +77,17 @@ extension Spool {
             files: files)
     }
 
-    /// Whether a spec stands in the inbox that may be for this job: still being written, or about to join.
-    private func isExpectingSpec(_ id: JobID) -> Bool {
-        guard let entry = entries[id], entry.spec == nil, let image = entry.image else { return false }
-        return view.specs(about: image)
+    /// Whether a spec may be about to join this job (one in the inbox, complete or not, or one on its way from there), or has
+    /// joined it and is yet to be read.
+    private func isExpectingSpec(_ id: JobID, _ joining: Set<JobID>) -> Bool {
+        guard let entry = entries[id], let image = entry.image else { return false }
+        guard entry.spec == nil else { return entry.hasUnreadSpec }
+        return joining.contains(id) || view.specs(about: image)
+    }
+
+    /// Jobs that the spec of a claimed job is about to join.
+    private func jobsToBeJoined() -> Set<JobID> {
+        Set(entries.values.lazy.filter { $0.state == .claimed }.compactMap { $0.record.joins.flatMap { JobID($0) } })
     }
 
     // MARK: Giving back

@@ -120,10 +120,6 @@ enum SystemBridge {
         }
     }
 
-    static func truncate(_ descriptor: Int32) throws(Errno) {
-        _ = try check(ftruncate(descriptor, 0))
-    }
-
     static func setMode(_ descriptor: Int32, _ mode: mode_t) throws(Errno) {
         _ = try check(fchmod(descriptor, mode))
     }

@@ -61,7 +61,15 @@ final class Saboteur: Sendable {
         /// Whether every later call fails as well.
         var isDeath = true
         /// Which calls count.
-        var counts: @Sendable (FileOperation) -> Bool = \.changes
+        var counts: @Sendable (FileOperation) -> Bool = Saboteur.isVisible
+    }
+
+    /// Calls that leave the disk other than it was: dying before any other call is dying before the next one of these.
+    static let isVisible: @Sendable (FileOperation) -> Bool = { operation in
+        switch operation {
+        case .makeDirectory, .create, .write, .rename, .renameNoReplace, .link, .unlink, .removeDirectory: true
+        case .open, .read, .list, .status, .own, .sync, .syncDirectory: false
+        }
     }
 
     static let dead = Errno(rawValue: 9999)
@@ -70,6 +78,7 @@ final class Saboteur: Sendable {
         var plan = Plan()
         var count = 0
         var isDead = false
+        var isArmed = false
         var hit: String?
     }
     private let state = Mutex(State())
@@ -81,13 +90,16 @@ final class Saboteur: Sendable {
     var hit: String? { state.withLock { $0.hit } }
     var isDead: Bool { state.withLock { $0.isDead } }
 
+    /// Counts from now on: what a start does is the same for every scenario.
+    func arm() { state.withLock { $0.isArmed = true } }
+
     func kill() { state.withLock { $0.isDead = true } }
 
     var hook: FileSystem.Hook {
         { [self] operation, location in
             state.withLock { state in
                 if state.isDead { return .fails(Saboteur.dead) }
-                guard state.plan.counts(operation) else { return nil }
+                guard state.isArmed, state.plan.counts(operation) else { return nil }
                 defer { state.count += 1 }
                 guard state.count == state.plan.target else { return nil }
                 state.hit = "\(state.count) \(operation.rawValue) \(location)"
@@ -170,6 +182,7 @@ actor Bench {
 
     /// Lets time pass, in paces short enough that nothing is passed over.
     func pass(_ duration: Duration, pace: Duration = .milliseconds(500)) async {
+        await settle()
         var rest = duration
         while rest > .zero {
             clock.advance(min(rest, pace))
@@ -225,9 +238,11 @@ actor Bench {
     /// Time passes and workers work until nothing moves any more.
     func finish(_ duration: Duration = .seconds(12)) async throws {
         await settle()
+        for job in await spool.jobs() where job.state == .held { try await spool.release(job.id) }
         try await workAll()
         var rest = duration
         while rest > .zero {
+            if await spool.entries.isEmpty, Sandbox.isEmpty(sandbox.inbox) { return }
             clock.advance(.seconds(1))
             rest -= .seconds(1)
             await settle()
@@ -241,7 +256,8 @@ actor Bench {
     @discardableResult
     func readOutbox() -> [Outcome] {
         for found in Sandbox.files(under: sandbox.outbox) where !found.path.hasPrefix(".") {
-            guard let bytes = found.bytes, let outcome = try? JSONDecoder().decode(Outcome.self, from: Data(bytes)) else {
+            guard let bytes = found.bytes, let outcome = try? JSONDecoder().decode(Outcome.self, from: Data(bytes))
+            else {
                 Issue.record("\(found.path) is not whole")
                 continue
             }
@@ -266,7 +282,9 @@ actor Bench {
     /// Nothing is left under way: no job in the spool, nothing half-copied, nothing hidden in the outbox.
     func expectAtRest(_ comment: Comment? = nil, sourceLocation: SourceLocation = #_sourceLocation) {
         let bookkeeping = Set(["lock", "session", "strikes", "hold"] + JobState.inSpool.map { "\($0.rawValue)/" })
-        let left = Sandbox.files(under: sandbox.spool, directories: true).map(\.path).filter { !bookkeeping.contains($0) }
+        let left = Sandbox.files(under: sandbox.spool, directories: true).map(\.path).filter {
+            !bookkeeping.contains($0)
+        }
         #expect(left.isEmpty, comment, sourceLocation: sourceLocation)
         let hidden = Sandbox.files(under: sandbox.outbox).map(\.path).filter { $0.hasPrefix(".") }
         #expect(hidden.isEmpty, comment, sourceLocation: sourceLocation)

@@ -26,7 +26,8 @@ final class Sandbox: Sendable {
         self.layout = layout
         let name = "memvpd-spool-\(UInt64.random(in: .min ... .max))"
         root = "\(base)/\(name)"
-        otherRoot = layout == .oneFileSystem ? root : "\(base == Sandbox.disk ? Sandbox.memory ?? base : Sandbox.disk)/\(name)"
+        otherRoot =
+            layout == .oneFileSystem ? root : "\(base == Sandbox.disk ? Sandbox.memory ?? base : Sandbox.disk)/\(name)"
         for path in [inbox, spool, outbox, failed, done] {
             try? FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
         }
@@ -130,6 +131,12 @@ final class Sandbox: Sendable {
 
     static func handle(_ directory: String) -> DirectoryHandle? {
         (try? SystemBridge.openRoot(directory)).map { DirectoryHandle(descriptor: $0, path: directory) }
+    }
+
+    /// Whether there is nothing but dot files.
+    static func isEmpty(_ directory: String) -> Bool {
+        guard let handle = handle(directory) else { return true }
+        return ((try? FileSystem().list(handle.here)) ?? []).allSatisfy(\.isHidden)
     }
 
     static func exists(_ path: String) -> Bool { FileManager.default.fileExists(atPath: path) }
