@@ -32,6 +32,9 @@
                                    int32_t begin, int32_t end, float *y);
 
 MK_DECLARE_PATH(scalar)
+#if defined(__x86_64__)
+MK_DECLARE_PATH(avx512vnni)
+#endif
 
 #undef MK_DECLARE_PATH
 

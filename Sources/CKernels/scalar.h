@@ -13,6 +13,8 @@
 
 static inline int32_t mk_min_i32(int32_t a, int32_t b) { return a < b ? a : b; }
 
+static inline int32_t mk_max_i32(int32_t a, int32_t b) { return a > b ? a : b; }
+
 static inline int32_t mk_panels(int32_t rows) { return rows / MK_PANEL + (rows % MK_PANEL != 0); }
 static inline int32_t mk_groups(int32_t columns) { return columns / MK_GROUP + (columns % MK_GROUP != 0); }
 
