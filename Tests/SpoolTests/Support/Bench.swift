@@ -127,7 +127,8 @@ actor Bench {
     }
 
     init(
-        _ sandbox: Sandbox = Sandbox(), saboteur: Saboteur? = nil, adjust: (inout SpoolConfiguration) -> Void = { _ in }
+        _ sandbox: Sandbox = Sandbox(), saboteur: Saboteur? = nil,
+        adjust: @Sendable (inout SpoolConfiguration) -> Void = { _ in }
     ) throws {
         self.sandbox = sandbox
         var configuration = sandbox.configuration
