@@ -31,6 +31,7 @@ static const mk_table scalar_table = MK_TABLE(MK_SCALAR, "scalar", scalar);
 
 #if defined(__x86_64__)
 
+static const mk_table avx2_table = MK_TABLE(MK_AVX2, "avx2", avx2);
 static const mk_table avx512vnni_table = MK_TABLE(MK_AVX512VNNI, "avx512vnni", avx512vnni);
 
 static uint64_t enabled_states(void) {
@@ -45,7 +46,8 @@ static uint32_t detect(void) {
     uint32_t found = 1u << MK_SCALAR;
     if (!__get_cpuid(1, &a, &b, &leaf1_c, &d) || !__get_cpuid_count(7, 0, &a, &leaf7_b, &leaf7_c, &d)) return found;
     if (!(leaf1_c & bit_OSXSAVE)) return found;
-    const uint64_t states = enabled_states(), zmm = 0xe6;
+    const uint64_t states = enabled_states(), ymm = 0x06, zmm = 0xe6;
+    if ((states & ymm) == ymm && (leaf7_b & bit_AVX2) && (leaf1_c & bit_FMA)) found |= 1u << MK_AVX2;
     const uint32_t avx512 = bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL;
     if ((states & zmm) == zmm && (leaf7_b & avx512) == avx512 && (leaf7_c & bit_AVX512VNNI)) {
         found |= 1u << MK_AVX512VNNI;
@@ -75,6 +77,8 @@ const mk_table *mk_table_for(mk_path path) {
     case MK_SCALAR:
         return &scalar_table;
 #if defined(__x86_64__)
+    case MK_AVX2:
+        return &avx2_table;
     case MK_AVX512VNNI:
         return &avx512vnni_table;
 #endif

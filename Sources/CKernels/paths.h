@@ -33,6 +33,7 @@
 
 MK_DECLARE_PATH(scalar)
 #if defined(__x86_64__)
+MK_DECLARE_PATH(avx2)
 MK_DECLARE_PATH(avx512vnni)
 #endif
 

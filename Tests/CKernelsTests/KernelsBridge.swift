@@ -61,8 +61,8 @@ enum Path: String, CaseIterable, Sendable, CustomTestStringConvertible {
 
     convenience init(_ values: [Element]) {
         self.init(count: values.count)
-        unsafe values.withUnsafeBytes {
-            unsafe UnsafeMutableRawPointer(pointer).copyMemory(from: $0.baseAddress!, byteCount: $0.count)
+        unsafe values.withUnsafeBufferPointer { source in
+            if let start = source.baseAddress { unsafe pointer.update(from: start, count: values.count) }
         }
     }
 
