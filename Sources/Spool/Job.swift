@@ -134,6 +134,10 @@ extension Failure {
             hint: "Make it smaller, or raise the limit in the configuration.")
     }
 
+    static func vanished(_ id: JobID) -> Failure {
+        Failure(.imageMissing, "job \(id)", "its image is no longer in the spool", hint: "Drop it again.")
+    }
+
     static func empty(_ name: FileName) -> Failure {
         Failure(.emptyFile, name.description, "is empty", hint: "Drop the file again, with its contents.")
     }

@@ -48,12 +48,19 @@ extension Spool {
     private func lookAgain(_ name: FileName) {
         guard let inbox = watch.handle else { return }
         let known = view.sightings[name]?.status.content
-        view.forget(name)
         do {
-            guard let status = try files.status(inbox / name) else { return }
-            view.observe(name, status, status.content == known ? .found : nil, now: clock.monotonic)
+            let status = try files.status(inbox / name)
+            if status?.content == known {
+                // It was not taken, for a fault: it settles anew.
+                view.forget(name)
+                view.observe(name, status, .found, now: clock.monotonic)
+            } else {
+                view.observe(name, status, nil, now: clock.monotonic)
+            }
         } catch {
-            note(error)
+            view.noteUnexamined(name)
+            pauseIntake(error)
+            nextScan = intakePause.until
         }
     }
 

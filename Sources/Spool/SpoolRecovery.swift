@@ -72,9 +72,7 @@ extension Spool {
         do {
             let input = home(id, entry.state) / Layout.input
             guard let image = entry.image, try files.exists(input / image) else {
-                return try conclude(
-                    id,
-                    Failure(.imageMissing, "job \(id)", "its image is no longer in the spool", hint: "Drop it again."))
+                return try conclude(id, Failure.vanished(id))
             }
         } catch {
             note(error)

@@ -22,14 +22,16 @@ extension Spool {
 
         guard !inHand.contains(where: { entries[$0]?.record.alone == true }) else { return [] }
         let joining = jobsToBeJoined()
-        if let suspect = queue.nextSuspect() {
-            guard inHand.isEmpty, !isExpectingSpec(suspect, joining) else { return [] }
+        while let suspect = queue.nextSuspect(), !isExpectingSpec(suspect, joining) {
+            guard inHand.isEmpty else { return [] }
             queue.remove(suspect)
-            return handOut([suspect])
+            if let job = handOut(suspect) { return announce([job]) }
         }
-        var chosen: [JobID] = []
-        while chosen.count < limit, let id = queue.next(where: { !isExpectingSpec($0, joining) }) { chosen.append(id) }
-        return handOut(chosen)
+        var jobs: [Job] = []
+        while jobs.count < limit, let id = queue.next(where: { !isExpectingSpec($0, joining) }) {
+            if let job = handOut(id) { jobs.append(job) }
+        }
+        return announce(jobs)
     }
 
     /// Waits for jobs and hands them out, at most so many. Empty once the spool is closed, the task cancelled, or, after
@@ -44,28 +46,50 @@ extension Spool {
         return []
     }
 
-    private func handOut(_ ids: [JobID]) -> [Job] {
-        var jobs: [Job] = []
-        for id in ids {
-            do {
-                try move(id, to: .running)
-                inHand.insert(id)
-                jobs.append(contentsOf: job(id).map { [$0] } ?? [])
-            } catch {
-                note(error)
-                putInQueue(id, at: clock.monotonic + Spool.pause(afterTry: 1))
-            }
+    /// Moves a job to `running/`; nil when it cannot be handed out now after all.
+    private func handOut(_ id: JobID) -> Job? {
+        do {
+            guard try isImageStill(id) else { return nil }
+            try move(id, to: .running)
+            inHand.insert(id)
+            return job(id)
+        } catch {
+            note(error)
+            putInQueue(id, at: clock.monotonic + Spool.pause(afterTry: 1))
+            return nil
         }
+    }
+
+    /// Makes the set in flight durable before any work starts.
+    private func announce(_ jobs: [Job]) -> [Job] {
         guard !jobs.isEmpty else { return [] }
         do {
             try files.syncDirectory(directory(.running))
         } catch {
-            // The set in flight is on disk for a crash of the process; only a power cut could lose it, and that never counts.
+            // It is on disk for a crash of the process; only a power cut could lose it, and that never counts.
             note(error)
         }
         SystemBridge.noteForCrashHandler(jobs.first(where: \.aloneRequired)?.id.description)
         for job in jobs { report(.taken(job.id)) }
         return jobs
+    }
+
+    /// Whether a job's image is as it was; if not, its writer goes on writing: the job waits until it has settled.
+    private func isImageStill(_ id: JobID) throws(FileFault) -> Bool {
+        guard let entry = entries[id], let image = entry.image else { return false }
+        guard let status = try files.status(home(id, entry.state) / Layout.input / image) else {
+            try conclude(id, Failure.vanished(id))
+            return false
+        }
+        if let known = entry.record.imageContent, known != status.content {
+            entries[id]?.record.imageContent = status.content
+            entries[id]?.record.settled = true
+            putInQueue(id, at: clock.monotonic + configuration.settle)
+            thread.wake()
+            return false
+        }
+        entries[id]?.record.imageContent = status.content
+        return true
     }
 
     private func job(_ id: JobID) -> Job? {

@@ -49,6 +49,11 @@ struct Outcome: Codable, Hashable, Sendable {
     var tag: String?
     var retryOf: String?
 
+    /// The printable part of an image's bytes.
+    static func tag(_ bytes: [UInt8]) -> String {
+        String(decoding: bytes.filter { (0x20..<0x7F).contains($0) }, as: UTF8.self)
+    }
+
     var document: [UInt8] { (try? JSONEncoder().encode(self)).map { Array($0) } ?? [] }
 }
 
@@ -221,7 +226,7 @@ actor Bench {
         Outcome(
             job: job.id.description, status: failure == nil ? "ok" : "error", code: failure?.code.rawValue,
             image: job.image.description, spec: job.spec?.description, cause: failure?.cause,
-            tag: String(decoding: bytes.filter { (0x20..<0x7F).contains($0) }, as: UTF8.self),
+            tag: Outcome.tag(bytes),
             retryOf: job.retryOf?.description
         ).document
     }
