@@ -73,8 +73,10 @@ public struct SentencePieceTokenizer: Tokenizer {
         let index = Int(token)
         guard vocabulary.types.indices.contains(index) else { return .replacement }
         switch vocabulary.types[index] {
-        case .normal, .userDefined, .unused: return TokenSurface(.text, surfaces[index])
-        case .unknown: return TokenSurface(.unknown, surfaces[index])
+        case .normal, .userDefined, .unused:
+            let isMarked = vocabulary.pieces[index].starts(with: Self.mark)
+            return TokenSurface(isMarked ? .text : .verbatim, surfaces[index])
+        case .unknown: return TokenSurface(.verbatim, surfaces[index])
         case .byte: return TokenSurface(.bytes, surfaces[index])
         case .control: return TokenSurface(.control, surfaces[index])
         }

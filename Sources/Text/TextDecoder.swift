@@ -31,25 +31,24 @@ public struct TextDecoder: Sendable {
             if !pending.isEmpty || !text.isEmpty { expectsMark = false }
             return text
         case .text:
-            return appendText(surface.bytes)
-        case .unknown:
-            expectsMark = false  // a space of its surface is not the tokenizer's mark
-            return appendText(surface.bytes)
+            return appendText(surface.bytes, mayBeginWithMark: true)
+        case .verbatim:
+            return appendText(surface.bytes, mayBeginWithMark: false)
         case .control:
             // A control token also ends a run of bytes, so what is pending cannot be completed any more.
             guard showsControlTokens else { return takeCharacters(atEnd: true) }
-            return appendText(surface.bytes)
+            return appendText(surface.bytes, mayBeginWithMark: false)
         }
     }
 
     /// What is left at the end of the text: U+FFFD for an unfinished character, or nothing.
     public mutating func finish() -> String { takeCharacters(atEnd: true) }
 
-    private mutating func appendText(_ bytes: ArraySlice<UInt8>) -> String {
+    private mutating func appendText(_ bytes: ArraySlice<UInt8>, mayBeginWithMark: Bool) -> String {
         let before = takeCharacters(atEnd: true)
-        let ownMark = expectsMark && bytes.first == UInt8(ascii: " ")
+        let begins = expectsMark && mayBeginWithMark && bytes.first == UInt8(ascii: " ")
         if !bytes.isEmpty { expectsMark = false }
-        return before + String(decoding: ownMark ? bytes.dropFirst() : bytes, as: UTF8.self)
+        return before + String(decoding: begins ? bytes.dropFirst() : bytes, as: UTF8.self)
     }
 
     /// Removes from `pending` all that is decided and returns it, repaired.

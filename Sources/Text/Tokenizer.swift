@@ -95,10 +95,10 @@ public struct SpecialTokens: Sendable, Equatable {
 public struct TokenSurface: Sendable, Equatable {
     /// What the bytes are.
     public enum Kind: Sendable, Equatable {
-        /// Whole characters.
+        /// Whole characters; a space they begin with may be the tokenizer's own mark.
         case text
-        /// Whole characters that stand for text the vocabulary cannot write.
-        case unknown
+        /// Whole characters with no mark of the tokenizer's own.
+        case verbatim
         /// Bytes that may be part of a character.
         case bytes
         /// A control token's name, shown on request only.
@@ -117,7 +117,7 @@ public struct TokenSurface: Sendable, Equatable {
     }
 
     /// U+FFFD: of ids outside the vocabulary.
-    static let replacement = TokenSurface(.text, [0xEF, 0xBF, 0xBD])
+    static let replacement = TokenSurface(.verbatim, [0xEF, 0xBF, 0xBD])
 }
 
 /// How a tokenizer's family turns surfaces into text.

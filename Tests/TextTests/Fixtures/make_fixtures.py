@@ -126,7 +126,7 @@ def vocabularies():
         return model
 
     symbols = copy()
-    for piece in ["<user>", "grass", "日本", "\u2581\u2581", "x86"]:
+    for piece in ["<user>", "grass", "日本", "\u2581\u2581", "  ", "x86"]:
         found = [p for p in symbols.pieces if p.piece == piece]
         entry = found[0] if found else symbols.pieces.add(piece=piece, score=0)
         entry.type = pb.ModelProto.SentencePiece.USER_DEFINED
@@ -134,6 +134,9 @@ def vocabularies():
         for p in symbols.pieces:
             if p.piece == piece:
                 p.type = pb.ModelProto.SentencePiece.UNUSED
+    for p in symbols.pieces:
+        if p.piece == "\u2581dog":
+            p.type = pb.ModelProto.SentencePiece.CONTROL
     plain = copy()
     kept = [p for p in tiny.pieces if p.type != pb.ModelProto.SentencePiece.BYTE and p.piece not in ("e", "1")]
     del plain.pieces[:]
@@ -160,11 +163,13 @@ def sentencepiece_rows():
             ids = processor.encode(sample)
             encoded.append("\t".join([name, dump(sample), hexadecimal(ids), dump(processor.decode(ids))]))
         special = [i for i in range(len(model.pieces)) if model.pieces[i].type != 1]
-        for _ in range(200):
+        for index in range(200):
             count = rng.randint(1, 8)
             ids = [rng.choice(special) if rng.random() < 0.6 else rng.randrange(len(model.pieces)) for _ in range(count)]
             if rng.random() < 0.3:
                 ids = [byte + 3 for byte in rng.choice(["é", "日本", "🚀"]).encode()] + ids if name != "plain" else ids
+            if index < 40:  # how a text begins matters most
+                ids.insert(0, rng.choice([i for i in special if model.pieces[i].type != 6]))
             decoded.append("\t".join([name, hexadecimal(ids), dump(processor.decode(ids))]))
     write("sentencepiece.tsv", encoded)
     write("sentencepiece-decode.tsv", decoded)
