@@ -2,11 +2,13 @@
 //
 // Invariants: the handler calls write(2), sigaction(2) and raise(3) only; it runs once a signal (SA_RESETHAND); the
 // note it reads is one of two buffers, and the writer fills the one that is not shown before it shows it.
-// Failure modes: a second crash inside the handler, or no room on the stack and no clinux_crash_stack, ends the process
+// Failure modes: a second crash inside the handler, or no room on the stack and no clinux_crash_thread, ends the process
 // without a line; the spool then counts an unclean end instead of a strike.
 
 #include "CLinux.h"
 
+#include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -51,15 +53,17 @@ static void on_crash(int number) {
     raise(number);
 }
 
+static const int signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGTRAP, SIGFPE, SIGABRT};
+enum { SIGNAL_COUNT = sizeof signals / sizeof signals[0] };
+
 int clinux_crash_install(int descriptor) {
-    static const int signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGTRAP, SIGFPE, SIGABRT};
     atomic_store(&crash_descriptor, descriptor);
     struct sigaction action;
     memset(&action, 0, sizeof action);
     action.sa_handler = on_crash;
     action.sa_flags = (int)(SA_RESETHAND | SA_ONSTACK);
     sigemptyset(&action.sa_mask);
-    for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
+    for (size_t i = 0; i < SIGNAL_COUNT; i++) {
         if (sigaction(signals[i], &action, NULL) != 0) {
             return -1;
         }
@@ -75,7 +79,17 @@ void clinux_crash_note(const char *note) {
     atomic_store(&shown, next);
 }
 
-int clinux_crash_stack(void) {
+int clinux_crash_thread(void) {
+    sigset_t set;
+    sigemptyset(&set);
+    for (size_t i = 0; i < SIGNAL_COUNT; i++) {
+        sigaddset(&set, signals[i]);
+    }
+    int error = pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    if (error != 0) {
+        errno = error;
+        return -1;
+    }
     // AVX-512 and AMX state make a signal frame larger than SIGSTKSZ; the kernel says how large (AT_MINSIGSTKSZ).
     size_t size = 64 * 1024 + getauxval(AT_MINSIGSTKSZ);
     stack_t stack;

@@ -62,15 +62,9 @@ extension Spool {
         let home = home(id, .answered)
         try files.syncDirectory(directory(.answered))
         let isFailure = try files.exists(home / Layout.reason)
-        if try files.exists(home / Layout.answer) {
-            do {
-                try publish(id)
-            } catch {
-                // The outbox may have been replaced or mounted since it was opened.
-                reopenOutbox()
-                throw error
-            }
-        }
+        // After a fault: the outbox may have been replaced or mounted since it was opened.
+        if unfinished[id].map({ $0.tries > 0 }) ?? false { reopenOutbox() }
+        if try files.exists(home / Layout.answer) { try publish(id) }
         try files.syncDirectory(outbox.here)
         try files.syncDirectory(home)
         try files.rename(home, self.home(id, isFailure ? .failed : .done))

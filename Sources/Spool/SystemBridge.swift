@@ -224,7 +224,7 @@ enum SystemBridge {
     }
 
     static func prepareThreadForCrash() throws(Errno) {
-        _ = try check(clinux_crash_stack())
+        _ = try check(clinux_crash_thread())
     }
 
     // MARK: Threads

@@ -38,7 +38,8 @@ int clinux_crash_install(int descriptor);
 /// What the handler writes after the signal's name: at most 79 bytes of it. NULL: "-".
 void clinux_crash_note(const char *note);
 
-/// Gives the calling thread a stack for the handler, so that a stack overflow can be noted too. Freed with the process.
-int clinux_crash_stack(void);
+/// Gives the calling thread a stack for the handler, so that a stack overflow can be noted too, and lets the signals in:
+/// libdispatch blocks SIGABRT in its threads, and the watchdog's needs a thread to arrive at. Freed with the process.
+int clinux_crash_thread(void);
 
 #endif

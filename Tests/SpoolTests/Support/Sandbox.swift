@@ -21,9 +21,16 @@ final class Sandbox: Sendable {
     }
 
     let layout: Layout
+    private let isOwner: Bool
+
+    /// A sandbox that another process made, and will remove.
+    init(at root: String) {
+        (self.root, otherRoot, layout, isOwner) = (root, root, .oneFileSystem, false)
+    }
 
     init(_ layout: Layout = .oneFileSystem, on base: String = Sandbox.memory ?? Sandbox.disk) {
         self.layout = layout
+        isOwner = true
         let name = "memvpd-spool-\(UInt64.random(in: .min ... .max))"
         root = "\(base)/\(name)"
         otherRoot =
@@ -34,6 +41,7 @@ final class Sandbox: Sendable {
     }
 
     deinit {
+        guard isOwner else { return }
         try? FileManager.default.removeItem(atPath: root)
         try? FileManager.default.removeItem(atPath: otherRoot)
     }
@@ -127,6 +135,11 @@ final class Sandbox: Sendable {
         }
         walk(root.here, "")
         return found.sorted { $0.path < $1.path }
+    }
+
+    /// A file's contents as text, by its path in the sandbox.
+    func text(_ path: String) -> String {
+        FileManager.default.contents(atPath: "\(root)/\(path)").map { String(decoding: $0, as: UTF8.self) } ?? ""
     }
 
     static func handle(_ directory: String) -> DirectoryHandle? {

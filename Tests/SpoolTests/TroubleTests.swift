@@ -1,0 +1,208 @@
+// What goes wrong around the spool: directories, rights, other file systems, two daemons.
+
+import Diagnostics
+import Foundation
+import Glibc
+import Testing
+
+@testable import Spool
+
+@Suite struct TroubleTests {
+    private func started(
+        _ sandbox: Sandbox = Sandbox(), adjust: @Sendable (inout SpoolConfiguration) -> Void = { _ in }
+    ) async throws -> Bench {
+        let bench = try Bench(sandbox, adjust: adjust)
+        try await bench.start()
+        return bench
+    }
+
+    // MARK: Directories
+
+    @Test(arguments: ["spool", "outbox", "failed", "done"])
+    func missingDirectoriesAreExplained(_ name: String) throws {
+        let sandbox = Sandbox()
+        _ = unsafe rmdir("\(sandbox.root)/\(name)")
+        let failure = #expect(throws: Failure.self) { try Bench(sandbox) }
+        #expect(failure?.code == .notFound)
+        #expect(failure?.object == "\(sandbox.root)/\(name)")
+        #expect(failure?.hint.isEmpty == false)
+    }
+
+    @Test func oneDirectoryCannotHaveTwoRoles() throws {
+        let sandbox = Sandbox()
+        let failure = #expect(throws: Failure.self) {
+            try Bench(sandbox) { $0.directories.outbox = $0.directories.inbox + "/../inbox" }
+        }
+        #expect(failure?.code == .configurationInvalid)
+    }
+
+    @Test(.enabled(if: Sandbox.hasTwoFileSystems, "needs /dev/shm and /tmp on two file systems"))
+    func doneMustBeWithinReachOfARename() throws {
+        let sandbox = Sandbox()
+        let elsewhere = Sandbox(on: Sandbox.disk)
+        let failure = #expect(throws: Failure.self) { try Bench(sandbox) { $0.directories.done = elsewhere.done } }
+        #expect(failure?.code == .configurationInvalid)
+        #expect(Sandbox.files(under: sandbox.spool, directories: true).map(\.path).contains(".probe/") == false)
+    }
+
+    @Test func twoDaemonsCannotShareASpool() async throws {
+        let bench = try await started()
+        let failure = #expect(throws: Failure.self) { try Bench(bench.sandbox) }
+        #expect(failure?.code == .unavailable)
+        await bench.spool.close()
+        _ = try Bench(bench.sandbox)
+    }
+
+    // MARK: The outbox
+
+    @Test func anOutboxThatIsAwayHoldsOutcomesBack() async throws {
+        let bench = try await started()
+        bench.sandbox.drop("a.jpg", photo("a"))
+        await bench.pass(.seconds(1))
+        Sandbox.move(bench.sandbox.outbox, bench.sandbox.outbox + "-away")
+        try FileManager.default.removeItem(atPath: bench.sandbox.outbox + "-away")
+        let job = try #require(await bench.spool.takeJobs(atMost: 1).first)
+        #expect(try await bench.spool.commit(job, answer: bench.document(job, nil)) == .committed)
+        let snapshot = await bench.spool.snapshot()
+        #expect(snapshot.unpublished == 1)
+        #expect(snapshot.lastTrouble?.code == .notFound)
+        // It survives a restart, though then the outbox must be there for the daemon to start at all.
+        await bench.pass(.seconds(10))
+        _ = unsafe mkdir(bench.sandbox.outbox, 0o755)
+        try await bench.finish()
+        #expect(await bench.books == ["a.json: ok"])
+        await bench.expectAtRest()
+    }
+
+    /// In a process of its own: the umask belongs to the process.
+    @Test func outcomesHaveTheirModeWhateverTheUmask() async throws {
+        let sandbox = Sandbox()
+        sandbox.drop("a.jpg", photo("a"))
+        sandbox.drop("b.png", [1])
+        let root = sandbox.root
+        await #expect(processExitsWith: .success) { [root = root as String] in
+            umask(0o137)
+            let bench = try Bench(Sandbox(at: root))
+            try await bench.start()
+            await bench.pass(.seconds(4))
+            for job in await bench.spool.takeJobs(atMost: 1) {
+                try await bench.spool.commit(job, answer: bench.document(job, nil))
+            }
+        }
+        let outbox = try #require(Sandbox.handle(sandbox.outbox))
+        for name in ["a.json", "b.json"] {
+            #expect(try FileSystem().status(outbox / Layout.known(name))?.mode == 0o640)
+        }
+    }
+
+    @Test(.enabled(if: getuid() == 0, "only root may give files to another group"))
+    func outcomesGetTheGroupOfASetgidOutbox() async throws {
+        let sandbox = Sandbox()
+        _ = unsafe chown(sandbox.outbox, 0, 4242)
+        _ = unsafe chmod(sandbox.outbox, 0o2750)
+        let bench = try await started(sandbox)
+        bench.sandbox.drop("a.jpg", photo("a"))
+        bench.sandbox.drop("b.png", [1])
+        try await bench.finish()
+        let handle = try #require(Sandbox.handle(bench.sandbox.outbox))
+        for name in ["a.json", "b.json"] {
+            #expect(try FileSystem().status(handle / Layout.known(name))?.group == 4242)
+        }
+    }
+
+    // MARK: Other file systems
+
+    @Test(.enabled(if: Sandbox.hasTwoFileSystems, "needs /dev/shm and /tmp on two file systems"))
+    func anInboxElsewhereLeavesNothingBehind() async throws {
+        let bench = try await started(Sandbox(.inboxElsewhere))
+        bench.sandbox.drop("a.jpg", photo("a"))
+        bench.sandbox.drop("b.yaml", text: "priority: 1")
+        bench.sandbox.drop("b.jpg", photo("b"))
+        bench.sandbox.drop("c.txt", text: "odd")
+        try await bench.finish()
+        #expect(await bench.books == ["a.json: ok", "b.json: ok", "c.json: unsupported_type"])
+        await bench.expectAtRest()
+        #expect(await bench.whereabouts(photo("a")).count == 1)
+        #expect(await bench.whereabouts(photo("a")).first?.hasPrefix("done/") == true)
+    }
+
+    @Test(.enabled(if: Sandbox.hasTwoFileSystems, "needs /dev/shm and /tmp on two file systems"))
+    func whatCannotBeCopiedStaysAndTheOutcomeSaysWhere() async throws {
+        let bench = try await started(Sandbox(.inboxElsewhere)) { $0.limits.imageBytes = 100 }
+        _ = unsafe mkfifo(bench.sandbox.inbox + "/pipe.jpg", 0o644)
+        bench.sandbox.drop("huge.jpg", photo("h", size: 200))
+        try await bench.finish()
+        #expect(await bench.books == ["huge.json: image_too_large", "pipe.json: not_regular_file"])
+        for (_, outcome) in await bench.read {
+            let place = "\(bench.sandbox.inbox)/.memvpd/kept/\(outcome.job)/\(outcome.image ?? "")"
+            #expect(outcome.hint?.contains(place) == true)
+            #expect(
+                Sandbox.files(under: bench.sandbox.inbox).map { "\(bench.sandbox.inbox)/\($0.path)" }.contains(place))
+        }
+        // It stays for good: another start must not take it for a drop.
+        try await bench.restart()
+        try await bench.finish()
+        #expect(await bench.books.count == 2)
+    }
+
+    @Test(.enabled(if: Sandbox.hasTwoFileSystems, "needs /dev/shm and /tmp on two file systems"))
+    func anOutboxElsewhereShowsOnlyWholeDocuments() async throws {
+        let bench = try await started(Sandbox(.outboxElsewhere))
+        bench.sandbox.drop("a.jpg", photo("a"))
+        bench.sandbox.drop("a.jpeg", photo("b"))
+        try await bench.finish()
+        #expect(await bench.books == ["a-2.json: ok", "a.json: ok"])
+        await bench.expectAtRest()
+    }
+
+    // MARK: Rights (in a process of another user, since root is refused nothing)
+
+    @Test(.enabled(if: getuid() == 0, "needs root to become another user"))
+    func unreadableFilesSayHowToMendThem() async throws {
+        let sandbox = Sandbox()
+        sandbox.drop("a.jpg", photo("a"))
+        sandbox.drop("b.jpg", photo("b"))
+        sandbox.drop("b.yaml", text: "task: caption")
+        for name in ["a.jpg", "b.yaml"] { _ = unsafe chmod("\(sandbox.inbox)/\(name)", 0o600) }
+        for path in [sandbox.inbox, sandbox.spool, sandbox.outbox, sandbox.failed, sandbox.done] {
+            _ = unsafe chown(path, 4242, 4242)
+        }
+        let root = sandbox.root
+        await #expect(processExitsWith: .success) { [root = root as String] in
+            guard setgid(4242) == 0, setuid(4242) == 0 else { exit(70) }
+            let bench = try Bench(Sandbox(at: root))
+            try await bench.start()
+            try await bench.finish()
+            let books = await bench.books
+            guard books == ["a.json: unreadable", "b.json: unreadable"] else { exit(1) }
+            let hints = await bench.read.compactMap(\.outcome.hint)
+            guard hints.count == 2, hints.allSatisfy({ $0.contains("chmod") && $0.contains("setfacl") }) else {
+                exit(2)
+            }
+            // The originals are kept, unread as they are.
+            let kept = Sandbox.files(under: bench.sandbox.failed).filter { $0.path.hasSuffix(".jpg") }
+            guard kept.count == 2 else { exit(3) }
+        }
+    }
+
+    @Test(.enabled(if: getuid() == 0, "needs root to become another user"))
+    func anInboxThatCannotBeClaimedFromKeepsItsFiles() async throws {
+        let sandbox = Sandbox()
+        sandbox.drop("a.jpg", photo("a"))
+        _ = unsafe chmod(sandbox.inbox, 0o755)
+        for path in [sandbox.spool, sandbox.outbox, sandbox.failed, sandbox.done] { _ = unsafe chown(path, 4242, 4242) }
+        let root = sandbox.root
+        await #expect(processExitsWith: .success) { [root = root as String] in
+            guard setgid(4242) == 0, setuid(4242) == 0 else { exit(70) }
+            let bench = try Bench(Sandbox(at: root))
+            try await bench.start()
+            try await bench.finish()
+            guard await bench.books.isEmpty else { exit(1) }
+            guard await bench.spool.snapshot().lastTrouble?.code == .permissionDenied else { exit(2) }
+            guard Sandbox.exists(bench.sandbox.inbox + "/a.jpg") else { exit(3) }
+            guard Sandbox.files(under: bench.sandbox.spool).allSatisfy({ !$0.path.hasPrefix("claimed/") }) else {
+                exit(4)
+            }
+        }
+    }
+}
