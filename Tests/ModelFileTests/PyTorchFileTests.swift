@@ -213,6 +213,10 @@ struct PickleFaultTests {
     func graphs() throws {
         let cycle: [UInt8] = [0x5d, 0x71, 0, 0x68, 0, 0x61]
         expectFailure(.modelInvalid, "nested too deeply") { _ = try openPlain(cycle) }
+        // {"": itself}: the name never grows, so only the depth ends the walk.
+        expectFailure(.modelInvalid, "nested too deeply") {
+            _ = try openPlain([0x7d, 0x71, 0] + text("") + [0x68, 0, 0x73])
+        }
         expectFailure(.modelInvalid, "nested too deeply") {
             _ = try openPlain([0x29] + [UInt8](repeating: 0x85, count: 1_000_000))
         }
