@@ -55,6 +55,13 @@ static uint32_t detect(void) {
     return found;
 }
 
+#elif defined(__aarch64__)
+
+static const mk_table neon_table = MK_TABLE(MK_NEON, "neon", neon);
+
+// NEON is part of every arm64 Linux.
+static uint32_t detect(void) { return 1u << MK_SCALAR | 1u << MK_NEON; }
+
 #else
 
 static uint32_t detect(void) { return 1u << MK_SCALAR; }
@@ -81,6 +88,9 @@ const mk_table *mk_table_for(mk_path path) {
         return &avx2_table;
     case MK_AVX512VNNI:
         return &avx512vnni_table;
+#elif defined(__aarch64__)
+    case MK_NEON:
+        return &neon_table;
 #endif
     default:
         return NULL;

@@ -35,6 +35,8 @@ MK_DECLARE_PATH(scalar)
 #if defined(__x86_64__)
 MK_DECLARE_PATH(avx2)
 MK_DECLARE_PATH(avx512vnni)
+#elif defined(__aarch64__)
+MK_DECLARE_PATH(neon)
 #endif
 
 #undef MK_DECLARE_PATH
