@@ -25,7 +25,8 @@ import Vision
     @Test func impossibleSizesAreExplained() throws {
         let image = try RGBImage(width: 2, height: 2, pixels: [UInt8](repeating: 7, count: 12))
         for side in [0, -1, 65_536, Int.max, Int.min] {
-            #expect(throws: Failure.self) { try Resize.square(image, side: side) }
+            #expect(throws: Failure.self) { try Resize.bicubic(image, width: side, height: 2) }
+            #expect(throws: Failure.self) { try Resize.bicubic(image, width: 2, height: side) }
         }
     }
 
