@@ -90,6 +90,10 @@ static void load_strip(strip_i8 *p, int32_t channel, float x_scale, const int8_t
 
 void mk_avx512vnni_depthwise_i8(const mk_depthwise *shape, const int8_t *x, float x_scale, const int8_t *w,
                                 const float *w_scales, const float *bias, int32_t begin, int32_t end, float *y) {
+    if (shape->kernel > MK_WIDEST_KERNEL) {
+        mk_scalar_depthwise_i8(shape, x, x_scale, w, w_scales, bias, begin, end, y);
+        return;
+    }
     strip_i8 p = {.s = shape, .x = x, .y = y};
     void (*run)(const strip_i8 *, int32_t) = shape->kernel == 3 ? row_3 : shape->kernel == 5 ? row_5 : row_any;
     for (int32_t row = begin; row < end; row++) {

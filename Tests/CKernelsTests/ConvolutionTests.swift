@@ -45,6 +45,7 @@ private struct Case {
         DepthwiseShape(height: 2, width: 3, channels: 16, kernel: 5, stride: 1),
         DepthwiseShape(height: 1, width: 1, channels: 32, kernel: 3, stride: 2),
         DepthwiseShape(height: 7, width: 8, channels: 16, kernel: 7, stride: 1),
+        DepthwiseShape(height: 10, width: 11, channels: 16, kernel: 9, stride: 1),
         DepthwiseShape(height: 6, width: 21, channels: 16, kernel: 3, stride: 1, low: -.infinity, high: .infinity),
     ]
 

@@ -65,6 +65,24 @@ private struct Case {
         }
     }
 
+    /// The activations of a convolution stand without gaps: rows of any multiple of 16 bytes.
+    @Test(arguments: Path.allCases)
+    func denseActivationsGiveTheSameSums(path: Path) throws {
+        let kernels = try path.kernels()
+        var random = Random(seed: 21)
+        for columns in [16, 48, 80, 100] {
+            let values = random.integers(17 * columns), weights = random.integers(33 * columns)
+            let w = Weights8(weights, rows: 33, columns: columns)
+            let spaced = Activations8(values, rows: 17, columns: columns)
+            let dense = Activations8(values, rows: 17, columns: columns, isDense: true)
+            let expected = Guarded<Int32>(17 * 33, filledWith: sentinel)
+            let out = Guarded<Int32>(17 * 33, filledWith: sentinel)
+            kernels.sums(spaced, rows: 17, w, into: expected, stride: 33)
+            kernels.sums(dense, rows: 17, w, into: out, stride: 33)
+            #expect(dense.stride < spaced.stride && out.hasSameBytes(as: expected, count: 17 * 33) && out.isIntact)
+        }
+    }
+
     @Test(arguments: Path.allCases)
     func panelRangesWriteTheirOwnRowsOnly(path: Path) throws {
         let kernels = try path.kernels()

@@ -173,17 +173,17 @@ struct Activations8 {
     let sums: Guarded<Int32>
 
     /// Storage for a kernel to fill.
-    init(rows: Int, columns: Int) {
+    init(rows: Int, columns: Int, isDense: Bool = false) {
         self.rows = rows
         self.columns = columns
-        stride = (columns + 63) / 64 * 64
+        stride = isDense ? (columns + 15) / 16 * 16 : (columns + 63) / 64 * 64
         values = Guarded(rows * stride, filledWith: 0x55)
         scales = Guarded(rows, filledWith: .nan)
         sums = Guarded(rows, filledWith: 0x5555_5555)
     }
 
-    init(_ source: [Int8], rows: Int, columns: Int, scale: Float = 0.02) {
-        self.init(rows: rows, columns: columns)
+    init(_ source: [Int8], rows: Int, columns: Int, scale: Float = 0.02, isDense: Bool = false) {
+        self.init(rows: rows, columns: columns, isDense: isDense)
         for row in 0..<rows {
             var sum: Int32 = 0
             for column in 0..<stride {

@@ -54,9 +54,9 @@ private func matrix(_ rows: [[Float]], stride: Int) -> Guarded<Float> {
         for width in widths {
             let source = rows(width: width), stride = width + 5
             let x = matrix(source, stride: stride)
-            for scale in [nil, 0.031] as [Float?] {
-                let expected = Activations8(rows: source.count, columns: width)
-                let out = Activations8(rows: source.count, columns: width)
+            for (scale, isDense) in [(nil, false), (nil, true), (0.031, false), (0.031, true)] as [(Float?, Bool)] {
+                let expected = Activations8(rows: source.count, columns: width, isDense: isDense)
+                let out = Activations8(rows: source.count, columns: width, isDense: isDense)
                 for (target, table) in [(expected, scalar), (out, kernels)] {
                     if let scale {
                         table.quantize(x, stride: stride, rows: 0..<source.count, scale: scale, into: target)
