@@ -118,6 +118,8 @@ struct InboxWatch: Sendable {
     private(set) var handle: DirectoryHandle?
     private(set) var inotify: InotifyWatch?
     private(set) var method: WatchMethod = .unavailable(reason: "not opened yet")
+    /// Polled for want of an inotify instance: another attempt may succeed.
+    private(set) var wantsInotify = false
 
     init(path: String, configured: SpoolConfiguration.Watch) {
         (self.path, self.configured) = (path, configured)
@@ -139,6 +141,7 @@ struct InboxWatch: Sendable {
                     method = .inotify
                 } catch {
                     method = .polled(reason: "inotify: \(error)")
+                    wantsInotify = true
                 }
             }
         } catch {
@@ -158,6 +161,7 @@ struct InboxWatch: Sendable {
 
     mutating func close() {
         (handle, inotify) = (nil, nil)
+        wantsInotify = false
         method = .unavailable(reason: "not opened yet")
     }
 }

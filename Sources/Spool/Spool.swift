@@ -75,6 +75,8 @@ public actor Spool {
     var endsWhenEmpty = false
     var isClosed = false
     var nextScan: Duration?
+    /// When to ask for inotify again, if it was refused.
+    var nextRewatch = Duration.zero
     var intakePause = Pause(until: .zero, tries: 0)
     var plan = Pairing.Plan()
     /// When pairing may decide something new by time alone.
@@ -174,6 +176,7 @@ public actor Spool {
     func abandon() {
         isClosed = true
         watch.close()
+        if let lock { SystemBridge.unlock(lock.descriptor) }
         (lock, strikes) = (nil, nil)
         SystemBridge.noteForCrashHandler(nil)
         gate.open()
@@ -192,6 +195,17 @@ public actor Spool {
         endsWhenEmpty = true
         gate.open()
         thread.wake()
+    }
+
+    /// Prepares a thread that works on jobs for the crash handler: a stack of its own, so that a stack overflow is noted as well.
+    ///
+    /// - Throws: `temporary` when there is no memory for the stack.
+    public static func prepareWorkerThread() throws(Failure) {
+        do {
+            try SystemBridge.prepareThreadForCrash()
+        } catch {
+            throw Failure(.temporary, "crash handler", "no stack for this thread: \(error)")
+        }
     }
 
     // MARK: Helpers that every part uses

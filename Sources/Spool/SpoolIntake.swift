@@ -21,7 +21,7 @@ extension Spool {
             nextScan = now
             report(.overflowed)
         }
-        if seen.ended { openInbox(now) }
+        if seen.ended || (watch.wantsInotify && nextRewatch <= now) { openInbox(now) }
         if let inbox = watch.handle {
             for (name, arrival) in seen.names where name != Layout.transfer { look(inbox, name, arrival, now) }
         }
@@ -35,6 +35,7 @@ extension Spool {
         if watch.method != before { report(.watching(path: watch.path, watch.method)) }
         if watch.handle != nil { recoverTransfers() }
         nextScan = now
+        nextRewatch = now + configuration.scanInterval
     }
 
     private func scan(_ now: Duration) {

@@ -66,6 +66,11 @@ enum SystemBridge {
         _ = try check(flock(descriptor, LOCK_EX | LOCK_NB))
     }
 
+    /// Unlocks at once: closing alone waits for copies of the descriptor that a child between fork and exec still has.
+    static func unlock(_ descriptor: Int32) {
+        _ = flock(descriptor, LOCK_UN)
+    }
+
     static func status(of descriptor: Int32) throws(Errno) -> FileStatus {
         var status = stat()
         _ = try check(unsafe fstat(descriptor, &status))

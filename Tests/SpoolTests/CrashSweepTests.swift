@@ -13,6 +13,8 @@ import Testing
 @Suite struct CrashSweepTests {
     /// Runs a scenario against a saboteur; returns the books.
     private func play(_ scenario: Scenario, _ saboteur: Saboteur, dies: Bool) async throws -> (Bench, [String]) {
+        await Turnstile.shared.enter()
+        defer { Turnstile.shared.leave() }
         let bench = try Bench(Sandbox(scenario.layout), adjust: scenario.adjust)
         try await bench.start()
         try? await bench.restart(saboteur: saboteur)

@@ -7,7 +7,7 @@ import Testing
 
 @testable import Spool
 
-@Suite struct IntakeTests {
+@Suite(.serialized) struct IntakeTests {
     private func started(
         _ sandbox: Sandbox = Sandbox(), adjust: @Sendable (inout SpoolConfiguration) -> Void = { _ in }
     ) async throws -> Bench {
@@ -369,6 +369,32 @@ import Testing
         bench.sandbox.drop("a.jpg", photo("a"))
         try await bench.finish()
         #expect(await bench.books == ["a.json: ok", "b.json: ok"])
+    }
+
+    /// In a process of a user of its own: inotify instances are counted by user.
+    @Test(.enabled(if: getuid() == 0, "needs root to become another user"))
+    func withoutInotifyTheInboxIsPolledUntilThereIsOne() async throws {
+        let sandbox = Sandbox()
+        for path in [sandbox.inbox, sandbox.spool, sandbox.outbox, sandbox.failed, sandbox.done] {
+            _ = unsafe chown(path, 4243, 4243)
+        }
+        let root = sandbox.root
+        await #expect(processExitsWith: .success) { [root = root as String] in
+            guard setgid(4243) == 0, setuid(4243) == 0 else { exit(70) }
+            let bench = try Bench(Sandbox(at: root))
+            var held: [InotifyWatch] = []
+            guard let handle = Sandbox.handle(bench.sandbox.inbox) else { exit(70) }
+            while held.count < 100_000, let watch = try? InotifyWatch(handle) { held.append(watch) }
+            try await bench.start()
+            guard case .polled(let reason)? = await bench.spool.snapshot().watched.first?.method else { exit(1) }
+            guard reason.hasPrefix("inotify: ") else { exit(2) }
+            held = []
+            bench.sandbox.drop("a.jpg", photo("a"))
+            try await bench.finish()
+            guard await bench.books == ["a.json: ok"] else { exit(3) }
+            await bench.pass(.seconds(60), pace: .seconds(10))
+            guard await bench.spool.snapshot().watched.first?.method == .inotify else { exit(4) }
+        }
     }
 
     @Test func aMissedEventIsFoundByTheNextScan() async throws {

@@ -8,7 +8,7 @@ import Testing
 
 @testable import Spool
 
-@Suite struct ProcessTests {
+@Suite(.serialized) struct ProcessTests {
     private static func make(_ root: String, crashes: Bool = false, hook: FileSystem.Hook? = nil) throws -> Spool {
         var configuration = Sandbox(at: root).configuration
         configuration.settle = .milliseconds(20)

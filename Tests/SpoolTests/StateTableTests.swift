@@ -7,7 +7,7 @@ import Testing
 
 @testable import Spool
 
-@Suite struct StateTableTests {
+@Suite(.serialized) struct StateTableTests {
     private let sandbox = Sandbox()
     private static let id = "20261101T120000.000001Z-00000001"
     private static let other = "20261101T120000.000002Z-00000002"

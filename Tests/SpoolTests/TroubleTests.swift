@@ -7,7 +7,7 @@ import Testing
 
 @testable import Spool
 
-@Suite struct TroubleTests {
+@Suite(.serialized) struct TroubleTests {
     private func started(
         _ sandbox: Sandbox = Sandbox(), adjust: @Sendable (inout SpoolConfiguration) -> Void = { _ in }
     ) async throws -> Bench {

@@ -6,7 +6,7 @@ import Testing
 
 @testable import Spool
 
-@Suite struct WorkerTests {
+@Suite(.serialized) struct WorkerTests {
     /// A started spool with so many queued photos, p0 and on.
     private func queued(
         _ count: Int, _ sandbox: Sandbox = Sandbox(), adjust: @Sendable (inout SpoolConfiguration) -> Void = { _ in }

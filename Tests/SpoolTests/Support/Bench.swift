@@ -115,6 +115,41 @@ final class Saboteur: Sendable {
     }
 }
 
+/// Lets so many in at a time. Each bench has an inotify instance, of which a user has 128 (fs.inotify.max_user_instances): suites
+/// that make benches are serialized, or pass here.
+final class Turnstile: Sendable {
+    static let shared = Turnstile(places: 8)
+
+    private let state: Mutex<(places: Int, waiting: [CheckedContinuation<Void, Never>])>
+
+    init(places: Int) { state = Mutex((places, [])) }
+
+    func enter() async {
+        await withCheckedContinuation { continuation in
+            let mayEnter = state.withLock { state in
+                if state.places > 0 {
+                    state.places -= 1
+                    return true
+                }
+                state.waiting.append(continuation)
+                return false
+            }
+            if mayEnter { continuation.resume() }
+        }
+    }
+
+    func leave() {
+        let next = state.withLock { state in
+            if state.waiting.isEmpty {
+                state.places += 1
+                return nil as CheckedContinuation<Void, Never>?
+            }
+            return state.waiting.removeFirst()
+        }
+        next?.resume()
+    }
+}
+
 /// A spool in a sandbox, with everything that happened to it.
 actor Bench {
     nonisolated let sandbox: Sandbox

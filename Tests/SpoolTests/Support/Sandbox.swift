@@ -96,14 +96,27 @@ final class Sandbox: Sendable {
     }
 
     final class Writer: Sendable {
+        private let path: [CChar]
         private let descriptor: Int32
 
         init(_ path: [CChar], truncating: Bool = true) {
-            descriptor = unsafe Glibc.open(path, O_WRONLY | O_CREAT | (truncating ? O_TRUNC : O_APPEND), 0o644)
+            self.path = path
+            let flags = O_WRONLY | O_CREAT | O_CLOEXEC | (truncating ? O_TRUNC : O_APPEND)
+            descriptor = unsafe Glibc.open(path, flags, 0o644)
         }
 
         func write(_ bytes: [UInt8]) { _ = unsafe Glibc.write(descriptor, bytes, bytes.count) }
-        func close() { _ = Glibc.close(descriptor) }
+
+        func close() {
+            _ = Glibc.close(descriptor)
+            // A process that another test forks at this moment has a copy of the descriptor until it execs, and IN_CLOSE_WRITE
+            // comes with the last copy. A read lease is granted once nobody has the file open for writing.
+            let (setLease, readLease, noLease) = (Int32(1024), Int32(0), Int32(2))
+            let reader = unsafe Glibc.open(path, O_RDONLY | O_CLOEXEC)
+            while fcntl(reader, setLease, readLease) != 0, errno == EAGAIN { sched_yield() }
+            _ = fcntl(reader, setLease, noLease)
+            _ = Glibc.close(reader)
+        }
     }
 
     /// A file somewhere under a directory.
