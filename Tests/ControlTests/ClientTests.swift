@@ -33,13 +33,13 @@ func withLiar<Result: Sendable>(
     }
 }
 
-@Suite("Client") struct ClientTests {
+@Suite("Client", .serialized) struct ClientTests {
     @Test("Documents come from the real server; its errors come back as they were thrown")
     func real() async throws {
         let router = ControlRoutes.control(SampleOperations())
         try await withServer(router) { path, _ in
             try await offPool {
-                let client = ControlClient(socketPath: path)
+                let client = ControlClient(socketPath: path, timeout: .seconds(60))
                 let status = try client.get("/v1/status", as: StatusDocument.self)
                 #expect(status == Samples.status)
                 let queue = try client.get("/v1/queue?limit=2", as: QueueDocument.self)

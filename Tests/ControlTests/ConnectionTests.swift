@@ -9,8 +9,18 @@ import Testing
 
 @testable import Control
 
-@Suite("Server, asked in raw bytes") struct ConnectionTests {
+@Suite("Server, asked in raw bytes", .serialized) struct ConnectionTests {
     static let get = "GET /v1/status HTTP/1.1\r\nHost: m\r\n\r\n"
+
+    /// Limits that no test waits for, so that the one it shortens is the one that acts.
+    private func patient(_ shorten: (inout ServerLimits) -> Void = { _ in }) -> ServerLimits {
+        var limits = ServerLimits()
+        (limits.idle, limits.request, limits.handler, limits.write) = (
+            .seconds(900), .seconds(900), .seconds(900), .seconds(900)
+        )
+        shorten(&limits)
+        return limits
+    }
 
     @Test(
         "What is not HTTP/1.1 gets an explained 4xx or 5xx, then the connection ends",
@@ -103,6 +113,34 @@ import Testing
         }
     }
 
+    @Test("A refused body is read to its end, so that who sends it all first still learns why")
+    func lingering() async throws {
+        try await withServer(sampleRouter(), limits: patient()) { path, _ in
+            let length = 4 << 20
+            let head = "POST /take HTTP/1.1\r\nHost: m\r\nContent-Length: \(length)\r\n\r\n"
+            let answer = try await exchange(path, head + String(repeating: "x", count: length))
+            #expect(answer.hasPrefix("HTTP/1.1 413 "))
+        }
+    }
+
+    @Test("A length over the limit is refused before a byte of the body")
+    func announced() async throws {
+        try await withServer(sampleRouter(), limits: patient()) { path, _ in
+            let answer = try await exchange(path, "POST /take HTTP/1.1\r\nHost: m\r\nContent-Length: 65537\r\n\r\n")
+            #expect(answer.hasPrefix("HTTP/1.1 413 "))
+        }
+    }
+
+    @Test("After an upgrade was asked for, the answer is HTTP/1.1 and the connection ends")
+    func upgrade() async throws {
+        try await withServer(sampleRouter(), limits: patient()) { path, _ in
+            let head = "GET /v1/status HTTP/1.1\r\nHost: m\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n"
+            let answer = try await exchange(path, head + Self.get)
+            #expect(answer.hasPrefix("HTTP/1.1 200 "))
+            #expect(answer.hasSuffix("\r\n\r\nfine\n"))
+        }
+    }
+
     @Test("A request byte by byte, even in a body, is one request")
     func byteByByte() async throws {
         try await withServer(sampleRouter()) { path, _ in
@@ -137,8 +175,7 @@ import Testing
             "GET /v1/sta", "", get,
         ])
     func slowHead(_ bytes: String) async throws {
-        var limits = ServerLimits()
-        limits.idle = .milliseconds(100)
+        let limits = patient { $0.idle = .milliseconds(100) }
         try await withServer(sampleRouter(), limits: limits) { path, _ in
             let answer = try await exchange(path, bytes)
             #expect(bytes == Self.get ? answer.hasSuffix("fine\n") : answer.isEmpty)
@@ -147,8 +184,7 @@ import Testing
 
     @Test("A body that never ends gets 408")
     func slowBody() async throws {
-        var limits = ServerLimits()
-        limits.request = .milliseconds(100)
+        let limits = patient { $0.request = .milliseconds(100) }
         try await withServer(sampleRouter(), limits: limits) { path, _ in
             let answer = try await exchange(path, "POST /take HTTP/1.1\r\nHost: m\r\nContent-Length: 5\r\n\r\nab")
             #expect(answer.hasPrefix("HTTP/1.1 408 "))
@@ -163,8 +199,7 @@ import Testing
             await latch.wait()
             return .text("late\n")
         }
-        var limits = ServerLimits()
-        limits.handler = .milliseconds(100)
+        let limits = patient { $0.handler = .milliseconds(100) }
         try await withServer(router, limits: limits) { path, _ in
             let answer = try await exchange(path, "GET /wait HTTP/1.1\r\nHost: m\r\n\r\n")
             latch.open()
@@ -176,8 +211,7 @@ import Testing
     @Test("A client that never reads is cut off, and cannot make the server hold more than one answer")
     func neverReads() async throws {
         let answers = Mutex(0)
-        var limits = ServerLimits()
-        limits.write = .milliseconds(300)
+        let limits = patient { $0.write = .milliseconds(300) }
         try await withServer(sampleRouter(), limits: limits, onResponse: { _, _ in answers.withLock { $0 += 1 } }) {
             path, _ in
             try await offPool {
@@ -186,7 +220,7 @@ import Testing
                 let request = "GET /big HTTP/1.1\r\nHost: m\r\n\r\n"
                 try client.send(String(repeating: request, count: 100))
                 // The server hangs up on us, unread: only that ends this wait.
-                while case .done(0) = SocketBridge.wait(client.descriptor, for: 0, milliseconds: 20_000) {
+                while case .done(0) = SocketBridge.wait(client.descriptor, for: 0, milliseconds: 60_000) {
                     throw Failure(.unavailable, "server", "does not cut off a client that never reads")
                 }
             }
@@ -208,6 +242,30 @@ import Testing
                 client.close()
             }
             #expect(try await curl(path, ["http://memvpd/v1/status"]) == "fine\n")
+        }
+    }
+
+    @Test("Handlers of clients that left count as well: the next request is told to come back", .timeLimit(.minutes(1)))
+    func abandonedHandlers() async throws {
+        let (reached, go) = (Latch(), Latch())
+        var router = sampleRouter()
+        router.get("/wait") { _ throws(Failure) in
+            reached.open()
+            await go.wait()
+            return .text("done\n")
+        }
+        let limits = patient { $0.connections = 1 }
+        try await withServer(router, limits: limits) { path, _ in
+            let client = try RawClient(path)
+            try client.send("GET /wait HTTP/1.1\r\nHost: m\r\n\r\n")
+            await reached.wait()
+            client.close()
+            let arguments = ["--write-out", "%{http_code}", "http://memvpd/v1/status"]
+            let refused = try await curl(path, arguments)
+            #expect(refused.hasSuffix("503"))
+            go.open()
+            // Nothing tells when the permit is back, but that it serves again; a server that kept it never would.
+            while try await curl(path, arguments) != "fine\n200" {}
         }
     }
 
@@ -237,7 +295,7 @@ import Testing
     }
 }
 
-@Suite("Shutdown") struct ShutdownTests {
+@Suite("Shutdown", .serialized) struct ShutdownTests {
     /// A router whose `/wait` says that it was reached and then waits to be let go.
     private func waiting(_ reached: Latch, _ go: Latch) -> Router {
         var router = sampleRouter()

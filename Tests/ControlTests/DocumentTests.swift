@@ -120,7 +120,7 @@ import Testing
     }
 }
 
-@Suite("Routes") struct RouteTests {
+@Suite("Routes", .serialized) struct RouteTests {
     @Test("docs/CONTROL.md lists exactly the routes of both sockets")
     func document() throws {
         let text = try String(contentsOfFile: sourceFile("../../docs/CONTROL.md"), encoding: .utf8)

@@ -7,7 +7,7 @@ import Testing
 
 @testable import Control
 
-@Suite("Server, asked by curl") struct ServerTests {
+@Suite("Server, asked by curl", .serialized) struct ServerTests {
     @Test("GET, HEAD and POST are answered; the body's length is stated")
     func methods() async throws {
         try await withServer(sampleRouter()) { path, _ in
@@ -143,7 +143,7 @@ import Testing
                 for number in 0..<100 {
                     group.addTask {
                         try await offPool {
-                            let client = ControlClient(socketPath: path, timeout: .seconds(30))
+                            let client = ControlClient(socketPath: path, timeout: .seconds(60))
                             return try client.send("GET", "/echo/\(number)").text
                         }
                     }

@@ -4,19 +4,23 @@ import Diagnostics
 import Foundation
 import Glibc
 import Logging
+import Synchronization
 import Testing
 
 @testable import Control
 
-/// The code that `body` fails with.
-func failureCode(_ body: () throws -> Void) -> FailureCode? {
+/// What `body` fails with.
+func failure(_ body: () throws -> Void) -> Failure? {
     do {
         try body()
         return nil
-    } catch { return (error as? Failure)?.code }
+    } catch { return error as? Failure }
 }
 
-@Suite("Listening sockets") struct ListeningSocketTests {
+/// The code that `body` fails with.
+func failureCode(_ body: () throws -> Void) -> FailureCode? { failure(body)?.code }
+
+@Suite("Listening sockets", .serialized) struct ListeningSocketTests {
     private func mode(_ path: String) -> UInt32? { try? FileBridge.status(path)?.mode }
 
     @Test("The name has the mode asked for, whatever the umask", arguments: [UInt32(0o660), 0o600, 0o666])
@@ -29,14 +33,23 @@ func failureCode(_ body: () throws -> Void) -> FailureCode? {
         }
     }
 
-    @Test("The mode is narrow from the first instant: bind gives it, before anything could change it")
+    @Test("Nobody ever sees the name with a wider mode than asked for")
     func modeAtBind() async throws {
         try await withTemporaryDirectory { directory in
-            let descriptor = try SocketBridge.makeSocket()
-            defer { close(descriptor) }
-            _ = SocketBridge.setModeBeforeBind(descriptor, 0o600)
-            _ = SocketBridge.bind(descriptor, try SocketBridge.address(directory + "/s"))
-            #expect(mode(directory + "/s") == 0o600)
+            let path = directory + "/s"
+            let stop = Atomic(false)
+            async let seen = offPool { () -> Set<UInt32> in
+                var modes: Set<UInt32> = []
+                while !stop.load(ordering: .relaxed) {
+                    if let mode = try? FileBridge.status(path)?.mode { modes.insert(mode) }
+                }
+                return modes
+            }
+            do {
+                defer { stop.store(true, ordering: .relaxed) }
+                for _ in 0..<1000 { try ListeningSocket.bind(.control, path: path, mode: 0o600).release() }
+            }
+            #expect(try await seen.isSubset(of: [0o600]))
         }
     }
 
@@ -93,7 +106,7 @@ func failureCode(_ body: () throws -> Void) -> FailureCode? {
         try await withTemporaryDirectory { directory in
             let lock = try FileBridge.lockDirectory(directory)
             #expect(failureCode { _ = try ListeningSocket.bind(.control, path: directory + "/s") } == .temporary)
-            close(lock)
+            FileBridge.unlockDirectory(lock)
             try ListeningSocket.bind(.control, path: directory + "/s").release()
         }
     }
@@ -113,21 +126,18 @@ func failureCode(_ body: () throws -> Void) -> FailureCode? {
     }
 }
 
-/// Puts a descriptor at a number far from those the test process uses, as systemd puts its own at 3.
-private func place(_ descriptor: Int32, at number: Int32) {
-    _ = dup2(descriptor, number)
-    close(descriptor)
-}
-
-@Suite("Socket activation", .serialized) struct SocketActivationTests {
-    private static let first: Int32 = 700
-
-    private func take(_ fds: String?, _ names: String?, pid: String? = "77") throws -> [SocketRole: ListeningSocket] {
+@Suite("Socket activation") struct SocketActivationTests {
+    /// As if systemd had passed `descriptors`, which in truth begin at 3: there they would meet those of this process.
+    private func take(
+        _ descriptors: [Int32] = [], fds: String? = nil, names: String?, pid: String? = "77"
+    ) throws -> [SocketRole: ListeningSocket] {
         var environment: [String: String] = [:]
         environment["LISTEN_PID"] = pid
-        environment["LISTEN_FDS"] = fds
+        environment["LISTEN_FDS"] = fds ?? (descriptors.isEmpty ? nil : String(descriptors.count))
         environment["LISTEN_FDNAMES"] = names
-        return try SocketActivation.take(environment, processID: 77, firstDescriptor: Self.first)
+        return try SocketActivation.take(environment, processID: 77) { index in
+            descriptors.indices.contains(Int(index)) ? descriptors[Int(index)] : -1
+        }
     }
 
     private func listener(_ path: String) throws -> Int32 {
@@ -140,13 +150,11 @@ private func place(_ descriptor: Int32, at number: Int32) {
     @Test("Both sockets are adopted by name, closed on exec, and serve")
     func adopts() async throws {
         try await withTemporaryDirectory { directory in
-            place(try listener(directory + "/m"), at: Self.first)
-            place(try listener(directory + "/c"), at: Self.first + 1)
-            let sockets = try take("2", "memvpd-metrics.socket:control")
+            let descriptors = [try listener(directory + "/m"), try listener(directory + "/c")]
+            for descriptor in descriptors { _ = fcntl(descriptor, F_SETFD, 0) }
+            let sockets = try take(descriptors, names: "memvpd-metrics.socket:control")
             #expect(Set(sockets.keys) == [.control, .metrics])
-            for descriptor in [Self.first, Self.first + 1] {
-                #expect(fcntl(descriptor, F_GETFD) & FD_CLOEXEC != 0)
-            }
+            for descriptor in descriptors { #expect(fcntl(descriptor, F_GETFD) & FD_CLOEXEC != 0) }
             let control = try #require(sockets[.control])
             let server = ControlServer([(control, sampleRouter())], logger: Logger(label: "test"))
             async let served: Void = server.run()
@@ -155,15 +163,14 @@ private func place(_ descriptor: Int32, at number: Int32) {
             try await served
             // The name is systemd's: it stays.
             #expect(try FileBridge.status(directory + "/c") != nil)
-            sockets[.metrics]?.release()
         }
     }
 
     @Test("Nothing passed, or to another process: nothing adopted")
     func nothing() throws {
-        #expect(try take(nil, nil, pid: nil).isEmpty)
-        #expect(try take("1", "control", pid: "78").isEmpty)
-        #expect(try take("0", "").isEmpty)
+        #expect(try take(names: nil, pid: nil).isEmpty)
+        #expect(try take(fds: "1", names: "control", pid: "78").isEmpty)
+        #expect(try take(fds: "0", names: "").isEmpty)
     }
 
     @Test(
@@ -175,14 +182,18 @@ private func place(_ descriptor: Int32, at number: Int32) {
             ("1", "other", "77"),
         ])
     func malformed(_ fds: String, _ names: String, _ pid: String) {
-        #expect(failureCode { _ = try take(fds, names, pid: pid) } == .configurationInvalid)
-        #expect(failureCode { _ = try take(fds, nil, pid: "77") } == .configurationInvalid)
+        // The variable is named: it is refused itself, not the descriptor that is not there.
+        for names in [names, nil] {
+            let refused = failure { _ = try take(fds: fds, names: names, pid: pid) }
+            #expect(refused?.code == .configurationInvalid)
+            #expect(refused?.object.hasPrefix("LISTEN_") == true, "\(String(describing: refused))")
+        }
     }
 
     @Test("A number of descriptors without a process, or the reverse, is refused")
     func halves() {
-        #expect(failureCode { _ = try take("1", "control", pid: nil) } == .configurationInvalid)
-        #expect(failureCode { _ = try take(nil, "control") } == .configurationInvalid)
+        #expect(failureCode { _ = try take(fds: "1", names: "control", pid: nil) } == .configurationInvalid)
+        #expect(failureCode { _ = try take(names: "control") } == .configurationInvalid)
     }
 
     @Test(
@@ -191,25 +202,29 @@ private func place(_ descriptor: Int32, at number: Int32) {
             "file", "inet", "datagram", "connected", "closed",
         ])
     func wrongKind(_ kind: String) throws {
-        let stream = Int32(SOCK_STREAM.rawValue)
+        let descriptor: Int32
         switch kind {
-        case "file": place(unsafe open("/dev/null", O_RDONLY), at: Self.first)
-        case "inet": place(socket(AF_INET, stream, 0), at: Self.first)
-        case "datagram": place(try SocketBridge.makeSocket(datagram: true), at: Self.first)
-        case "connected": place(try SocketBridge.makeSocket(), at: Self.first)
-        default: close(Self.first)
+        case "file": descriptor = unsafe open("/dev/null", O_RDONLY)
+        case "inet":
+            descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+            _ = SocketBridge.listen(descriptor, backlog: 1)
+        case "datagram": descriptor = try SocketBridge.makeSocket(datagram: true)
+        case "connected": descriptor = try SocketBridge.makeSocket()
+        default: descriptor = -1
         }
-        defer { close(Self.first) }
-        #expect(failureCode { _ = try take("1", "control") } == .configurationInvalid)
+        defer { if descriptor >= 0 { close(descriptor) } }
+        #expect(failureCode { _ = try take([descriptor], names: "control") } == .configurationInvalid)
     }
 
     @Test("Two sockets of one role are refused")
     func twice() async throws {
         try await withTemporaryDirectory { directory in
-            place(try listener(directory + "/a"), at: Self.first)
-            place(try listener(directory + "/b"), at: Self.first + 1)
-            #expect(failureCode { _ = try take("2", "control:memvpd-control.socket") } == .configurationInvalid)
-            close(Self.first + 1)
+            let descriptors = [try listener(directory + "/a"), try listener(directory + "/b")]
+            #expect(
+                failureCode { _ = try take(descriptors, names: "control:memvpd-control.socket") }
+                    == .configurationInvalid)
+            // The first was adopted, and closed with it; the second was not touched.
+            close(descriptors[1])
         }
     }
 }
@@ -236,6 +251,9 @@ private func place(_ descriptor: Int32, at number: Int32) {
             let path = abstract ? "@" + directory.dropFirst() : directory + "/notify"
             let manager = try receiver(path)
             defer { close(manager) }
+            // The kernel's own list shows zero bytes as `@`: a name with one too many would be another name to systemd.
+            let names = try #require(FileBridge.readText("/proc/net/unix", limit: 1 << 20)).split(separator: "\n")
+            #expect(names.contains { $0.hasSuffix(" " + path) })
             let notifier = try SystemdNotifier(["NOTIFY_SOCKET": path], processID: 1)
             try notifier.ready(status: "3 queued")
             #expect(message(manager) == "READY=1\nSTATUS=3 queued")

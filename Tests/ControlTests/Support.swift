@@ -1,4 +1,6 @@
 // What the tests share: temporary directories, a served socket, raw clients, curl.
+//
+// Suites that serve are serialised: hundreds of cases at once would need more descriptors than a process may have.
 
 import Diagnostics
 import Foundation
@@ -101,12 +103,12 @@ final class RawClient: Sendable {
 
     func finishSending() { _ = shutdown(descriptor, Int32(SHUT_WR)) }
 
-    /// What comes until the server closes, or until `enough`; a silence of 20 seconds is a failed test.
+    /// What comes until the server closes, or until `enough`; a silence of a minute is a failed test.
     func read(until enough: (String) -> Bool = { _ in false }) throws -> String {
         var bytes: [UInt8] = []
         var buffer = [UInt8](repeating: 0, count: 65536)
         while !enough(String(decoding: bytes, as: UTF8.self)) {
-            guard case .done(1) = SocketBridge.wait(descriptor, for: POLLIN, milliseconds: 20_000) else {
+            guard case .done(1) = SocketBridge.wait(descriptor, for: POLLIN, milliseconds: 60_000) else {
                 throw Failure(.unavailable, "server", "is silent after \(String(decoding: bytes, as: UTF8.self))")
             }
             guard case .done(let count) = SocketBridge.receive(descriptor, into: &buffer), count > 0 else { break }
@@ -153,7 +155,7 @@ func run(_ program: String, _ arguments: [String], input: String = "") async thr
 /// curl over the socket: the outsider that says whether this is HTTP.
 func curl(_ path: String, _ arguments: [String]) async throws -> String {
     let result = try await run(
-        "/usr/bin/curl", ["--silent", "--show-error", "--max-time", "20", "--unix-socket", path] + arguments)
+        "/usr/bin/curl", ["--silent", "--show-error", "--max-time", "60", "--unix-socket", path] + arguments)
     guard result.code == 0 else { throw Failure(.internalError, "curl", "exit \(result.code): \(result.err)") }
     return result.out
 }

@@ -112,9 +112,10 @@ public struct ControlClient: Sendable {
 
     private func connect(_ deadline: ContinuousClock.Instant) throws(Failure) -> Int32 {
         let address = try SocketBridge.address(socketPath)
+        let time = try remaining(deadline)
         let descriptor = try SocketBridge.makeSocket()
         // A blocking connect waits while the daemon's backlog is full, for as long as this says (unix(7)).
-        SocketBridge.setSendTimeout(descriptor, milliseconds: max(1, Int(try remaining(deadline))))
+        SocketBridge.setSendTimeout(descriptor, milliseconds: Int(time))
         guard case .failed(let number) = SocketBridge.connect(descriptor, address) else { return descriptor }
         close(descriptor)
         switch number {

@@ -28,6 +28,7 @@ final class ConnectionHandler: ChannelInboundHandler {
         let socket: SocketRole
         let router: Router
         let limits: ServerLimits
+        let permits: RequestPermits
         let logger: Logger
         let submit: @Sendable (PendingRequest) -> Void
         let onResponse: @Sendable (SocketRole, Int) -> Void
@@ -152,6 +153,10 @@ final class ConnectionHandler: ChannelInboundHandler {
         do throws(Failure) { target = try RequestTarget(head.uri) } catch {
             return respond(.failure(error), to: head, whole: true, context)
         }
+        guard environment.permits.take() else {
+            let busy = Failure(.temporary, "request", "too many requests are being worked on", hint: "Try again.")
+            return respond(.failure(busy), to: head, whole: true, context)
+        }
         requestNumber += 1
         let number = requestNumber
         state = .handling(number: number, head: head)
@@ -163,7 +168,8 @@ final class ConnectionHandler: ChannelInboundHandler {
         let handler = NIOLoopBound(self, eventLoop: loop)
         let bound = context.loopBound
         environment.submit(
-            PendingRequest(request: request, router: environment.router) { response in
+            PendingRequest(request: request, router: environment.router) { [permits = environment.permits] response in
+                permits.giveBack()
                 loop.execute { handler.value.handled(number, response, bound.value) }
             })
     }

@@ -1,7 +1,7 @@
 // The HTTP/1.1 server on the Unix sockets: accepts, has requests answered, shuts down in order.
 //
 // Invariants: NIO runs on one thread of its own, handlers on Swift's pool, each as a child of `run()`; at most
-// `limits.connections` requests per socket are in flight, one per connection, which bounds the stream between the two.
+// `limits.connections` requests per socket are in flight, which bounds the stream between the two.
 // `beginShutdown` closes the listeners first; requests in flight are answered for up to `limits.shutdown`, then cut.
 // Failure modes: a socket that cannot be served fails `run()`; a fault of one connection ends that connection only.
 
@@ -51,10 +51,11 @@ public final class ControlServer: Sendable {
     ///
     /// - Throws: `input_output` when a socket cannot be served; `internal_error` when it is called twice.
     public func run() async throws(Failure) {
-        defer { for listener in listeners { listener.socket.release() } }
         let (events, continuation) = AsyncStream.makeStream(of: Event.self)
         let registry = ConnectionRegistry { continuation.finish() }
-        guard try start(registry, continuation) else { return }
+        let starts = try start(registry, continuation)
+        defer { for listener in listeners { listener.socket.release() } }
+        guard starts else { return }
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         var failure: Failure?
         do throws(Failure) {
@@ -136,8 +137,8 @@ public final class ControlServer: Sendable {
     ) async throws(Failure) {
         for (socket, router) in listeners {
             let environment = ConnectionHandler.Environment(
-                socket: socket.role, router: router, limits: limits, logger: logger, submit: submit,
-                onResponse: onResponse)
+                socket: socket.role, router: router, limits: limits, permits: RequestPermits(limit: limits.connections),
+                logger: logger, submit: submit, onResponse: onResponse)
             guard let descriptor = socket.take() else {
                 throw Failure(.internalError, socket.origin, "is served already")
             }

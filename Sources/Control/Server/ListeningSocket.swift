@@ -42,7 +42,7 @@ public final class ListeningSocket: Sendable {
         let address = try SocketBridge.address(path)
         // Two daemons that start at once would each find the other's socket not yet listening and remove it.
         let lock = try FileBridge.lockDirectory(FileBridge.split(path).directory)
-        defer { close(lock) }
+        defer { FileBridge.unlockDirectory(lock) }
         try clearStale(path, address)
         let descriptor = try SocketBridge.makeSocket()
         do throws(Failure) {

@@ -26,12 +26,12 @@ public enum SocketActivation {
             environment[name] = SocketBridge.environment(name)
             SocketBridge.removeFromEnvironment(name)
         }
-        return try take(environment, processID: getpid(), firstDescriptor: 3)
+        return try take(environment, processID: getpid()) { 3 + $0 }
     }
 
-    /// The same with everything given, for tests: systemd always begins at descriptor 3.
+    /// The same with everything given, for tests; `descriptor` says which one an index means.
     static func take(
-        _ environment: [String: String], processID: Int32, firstDescriptor: Int32
+        _ environment: [String: String], processID: Int32, descriptor: (Int32) -> Int32
     ) throws(Failure) -> [SocketRole: ListeningSocket] {
         guard environment["LISTEN_PID"] != nil || environment["LISTEN_FDS"] != nil else { return [:] }
         guard try number("LISTEN_PID", environment) == processID else { return [:] }
@@ -57,7 +57,7 @@ public enum SocketActivation {
             guard sockets[role] == nil else {
                 throw Failure(.configurationInvalid, "LISTEN_FDNAMES", "passes two sockets for \(role.rawValue)")
             }
-            sockets[role] = try ListeningSocket.adopt(role, descriptor: firstDescriptor + index, name: name)
+            sockets[role] = try ListeningSocket.adopt(role, descriptor: descriptor(index), name: name)
         }
         return sockets
     }

@@ -74,7 +74,7 @@ enum FileBridge {
         guard unsafe chmod(path, mode) == 0 else { throw failure(errno, path, "cannot be given its mode") }
     }
 
-    /// Opens a directory and takes the exclusive lock on it (flock(2)), which closing the descriptor gives back.
+    /// Opens a directory and takes the exclusive lock on it (flock(2)); `unlockDirectory` gives it back.
     static func lockDirectory(_ path: String) throws(Failure) -> Int32 {
         let descriptor = unsafe open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard descriptor >= 0 else { throw failure(errno, path, "cannot be opened as a directory") }
@@ -88,6 +88,13 @@ enum FileBridge {
             throw failure(number, path, "cannot be locked")
         }
         return descriptor
+    }
+
+    /// Gives the lock back and closes the descriptor. Closing alone would not do while a child that was just forked, and has
+    /// not yet come to its exec, shares it.
+    static func unlockDirectory(_ descriptor: Int32) {
+        _ = flock(descriptor, LOCK_UN)
+        close(descriptor)
     }
 
     /// Replaces `path` by a file with `bytes`: temporary file, fsync, rename, fsync of the directory.
