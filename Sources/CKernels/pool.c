@@ -1,11 +1,16 @@
-// Thread pool: one job at a time, as many parts as threads, nothing allocated after creation.
+// Thread pool: one job at a time, nothing allocated after creation.
 //
-// Invariants. `generation` counts jobs; a worker runs each generation once. body and context are written before the
-// generation is raised (release) and read after it is seen (acquire). `pending` counts the parts that other threads still
-// run; the caller returns when it is 0, so no worker touches the job afterwards.
-// Waiting is a short spin, then a futex; whoever sleeps says so first (`sleepers`, `caller_sleeps`), so that nobody pays
-// for a system call when all are awake. Sequential consistency on that pair of flags excludes the lost wake-up.
+// A job is a number of chunks that the caller and the workers claim from a counter. A worker joins while the job is open; the
+// caller closes it when no chunk is left and waits only for workers that are inside. So a worker that sleeps or
+// lacks a processor delays nothing: at worst the caller does all the work itself.
+//
+// Invariants. The job's fields are written only while `inside` is 0 and not open, and before it opens (release); a worker
+// reads them after joining (acquire). `generation` counts jobs, and tells waiting workers that there is one.
+// Whoever sleeps on a futex says so first (`sleepers`, `caller_sleeps`), so that nobody pays for a system call when all
+// are awake; sequential consistency of that pair of words excludes the lost wake-up.
 // Failure: mk_pool_create returns NULL with errno when memory or threads run out.
+#include "pool.h"
+
 #include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
@@ -17,31 +22,48 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "CKernels.h"
-
 // How long a thread looks before it sleeps: longer than the gap between two kernels of a forward pass, and about what a
-// futex round trip costs. With more threads than processors spinning only takes the processor from whom it waits for.
+// futex round trip costs. Where it shares a processor with whom it waits for (more threads than processors, or a busy
+// machine), spinning only keeps the other from running: after a few spins in vain a thread sleeps almost at once, and
+// tries a long spin again now and then.
 #define SPIN_NANOSECONDS 40000
 #define SPIN_NANOSECONDS_CROWDED 500
+#define PATIENCE 4
+#define WAITS_BETWEEN_TRIALS 64
+
+// In `inside`: the job may be joined. The bits below count workers inside.
+#define OPEN (1u << 31)
+
+// One thread's experience of spinning; touched by that thread alone.
+typedef struct {
+    bool crowded;     // more threads than processors: long spins are never worth it
+    uint32_t misses;  // long spins in vain since the last that was not
+    uint32_t waits;   // short ones since the last trial
+} spinning;
 
 typedef struct {
     mk_pool *pool;
     pthread_t thread;
-    int32_t part;
+    int32_t index;
+    spinning spins;
 } worker;
 
 struct mk_pool {
     _Alignas(64) _Atomic uint32_t generation;
     _Atomic uint32_t sleepers;
     _Atomic bool stopping;
-    void (*body)(void *context, int32_t part, int32_t parts);
+    void (*body)(void *context, mk_chunk chunk);
     void *context;
+    int32_t chunks;
     int32_t threads;
-    int64_t spin;
-    _Alignas(64) _Atomic uint32_t pending;
+    spinning spins;  // of the caller
+    _Alignas(64) _Atomic int32_t next;
+    _Alignas(64) _Atomic uint32_t inside;
     _Atomic uint32_t caller_sleeps;
     worker workers[];
 };
+
+// ---- Waiting ---------------------------------------------------------------------------------------------------
 
 static void futex_wait(_Atomic uint32_t *word, uint32_t expected) {
     syscall(SYS_futex, (uint32_t *)word, FUTEX_WAIT_PRIVATE, expected, NULL, NULL, 0);
@@ -65,38 +87,107 @@ static inline void relax(void) {
 #endif
 }
 
-// Returns once `word` differs from `old`, having counted itself in `sleepers` while it slept.
-static uint32_t wait_for_change(_Atomic uint32_t *word, uint32_t old, _Atomic uint32_t *sleepers, int64_t spin) {
-    int64_t deadline = now() + spin;
+// Looks at `word` until it differs from `old` or the time is over.
+static uint32_t spin(_Atomic uint32_t *word, uint32_t old, int64_t nanoseconds) {
+    const int64_t deadline = now() + nanoseconds;
     do {
         for (int32_t i = 0; i < 16; i++) {
-            uint32_t seen = atomic_load_explicit(word, memory_order_acquire);
+            uint32_t seen = atomic_load(word);
             if (seen != old) return seen;
             relax();
         }
     } while (now() < deadline);
+    return old;
+}
+
+// Returns once `word` differs from `old`, having counted itself in `sleepers` while it slept.
+static uint32_t wait_for_change(_Atomic uint32_t *word, uint32_t old, _Atomic uint32_t *sleepers, spinning *spins) {
+    const bool is_trial = spins->misses >= PATIENCE && ++spins->waits >= WAITS_BETWEEN_TRIALS;
+    const bool is_long = !spins->crowded && (spins->misses < PATIENCE || is_trial);
+    uint32_t seen = spin(word, old, is_long ? SPIN_NANOSECONDS : SPIN_NANOSECONDS_CROWDED);
+    if (is_trial) spins->waits = 0;
+    if (is_long) spins->misses = seen != old ? 0 : spins->misses + 1;
+    if (seen != old) return seen;
 
     atomic_fetch_add(sleepers, 1);
-    uint32_t seen;
     while ((seen = atomic_load(word)) == old) futex_wait(word, old);
     atomic_fetch_sub(sleepers, 1);
     return seen;
 }
 
+// ---- Jobs ------------------------------------------------------------------------------------------------------
+
+static void run_claimed_chunks(mk_pool *pool, int32_t thread) {
+    const int32_t chunks = pool->chunks;
+    for (;;) {
+        int32_t index = atomic_fetch_add_explicit(&pool->next, 1, memory_order_relaxed);
+        if (index >= chunks) return;
+        pool->body(pool->context, (mk_chunk){index, chunks, thread});
+    }
+}
+
+// Enters the open job, whichever it is by now; false when there is none.
+static bool join(mk_pool *pool) {
+    uint32_t inside = atomic_load(&pool->inside);
+    while (inside & OPEN) {
+        if (atomic_compare_exchange_weak(&pool->inside, &inside, inside + 1)) return true;
+    }
+    return false;
+}
+
+static void leave(mk_pool *pool) {
+    // 1 before: the job is closed and this was the last worker inside.
+    if (atomic_fetch_sub(&pool->inside, 1) == 1 && atomic_load(&pool->caller_sleeps)) futex_wake_all(&pool->inside);
+}
+
 static void *work(void *argument) {
-    const worker *self = argument;
+    worker *self = argument;
     mk_pool *pool = self->pool;
     uint32_t generation = 0;
     for (;;) {
-        // Jobs cannot overtake a worker: the caller raises the generation again only after all parts are done.
-        generation = wait_for_change(&pool->generation, generation, &pool->sleepers, pool->spin);
-        if (atomic_load_explicit(&pool->stopping, memory_order_acquire)) return NULL;
-        pool->body(pool->context, self->part, pool->threads);
-        if (atomic_fetch_sub(&pool->pending, 1) == 1 && atomic_load(&pool->caller_sleeps)) {
-            futex_wake_all(&pool->pending);
+        generation = wait_for_change(&pool->generation, generation, &pool->sleepers, &self->spins);
+        if (atomic_load(&pool->stopping)) return NULL;
+        if (join(pool)) {
+            run_claimed_chunks(pool, self->index);
+            leave(pool);
         }
     }
 }
+
+void mk_pool_run_chunks(mk_pool *pool, int32_t chunks, void (*body)(void *context, mk_chunk chunk), void *context) {
+    if (!pool || pool->threads == 1 || chunks == 1) {
+        for (int32_t index = 0; index < chunks; index++) body(context, (mk_chunk){index, chunks, 0});
+        return;
+    }
+    pool->body = body;
+    pool->context = context;
+    pool->chunks = chunks;
+    atomic_store_explicit(&pool->next, 0, memory_order_relaxed);
+    atomic_store(&pool->inside, OPEN);
+    atomic_fetch_add(&pool->generation, 1);
+    if (atomic_load(&pool->sleepers) != 0) futex_wake_all(&pool->generation);
+
+    run_claimed_chunks(pool, 0);
+    uint32_t inside = atomic_fetch_and(&pool->inside, ~OPEN) & ~OPEN;
+    while (inside != 0) inside = wait_for_change(&pool->inside, inside, &pool->caller_sleeps, &pool->spins);
+}
+
+typedef struct {
+    void (*body)(void *context, int32_t part, int32_t parts);
+    void *context;
+} parts_job;
+
+static void run_part(void *context, mk_chunk chunk) {
+    const parts_job *job = context;
+    job->body(job->context, chunk.index, chunk.count);
+}
+
+void mk_pool_run(mk_pool *pool, void (*body)(void *context, int32_t part, int32_t parts), void *context) {
+    parts_job job = {body, context};
+    mk_pool_run_chunks(pool, mk_pool_threads(pool), run_part, &job);
+}
+
+// ---- Life ------------------------------------------------------------------------------------------------------
 
 // Signals of the process belong to its main thread; faults must still reach their handler on the thread that made them.
 static int start(worker *one) {
@@ -112,7 +203,7 @@ static int start(worker *one) {
 }
 
 static void stop(mk_pool *pool, int32_t started) {
-    atomic_store_explicit(&pool->stopping, true, memory_order_release);
+    atomic_store(&pool->stopping, true);
     atomic_fetch_add(&pool->generation, 1);
     futex_wake_all(&pool->generation);
     for (int32_t i = 0; i < started; i++) pthread_join(pool->workers[i].thread, NULL);
@@ -130,14 +221,13 @@ mk_pool *mk_pool_create(int32_t threads) {
     atomic_init(&pool->generation, 0);
     atomic_init(&pool->sleepers, 0);
     atomic_init(&pool->stopping, false);
-    atomic_init(&pool->pending, 0);
+    atomic_init(&pool->next, 0);
+    atomic_init(&pool->inside, 0);
     atomic_init(&pool->caller_sleeps, 0);
-    pool->body = NULL;
-    pool->context = NULL;
     pool->threads = threads;
-    pool->spin = threads > mk_allowed_cpus() ? SPIN_NANOSECONDS_CROWDED : SPIN_NANOSECONDS;
+    pool->spins = (spinning){.crowded = threads > mk_allowed_cpus()};
     for (int32_t i = 0; i < threads - 1; i++) {
-        pool->workers[i] = (worker){.pool = pool, .part = i + 1};
+        pool->workers[i] = (worker){.pool = pool, .index = i + 1, .spins = pool->spins};
         int error = start(&pool->workers[i]);
         if (error != 0) {
             stop(pool, i);
@@ -149,22 +239,6 @@ mk_pool *mk_pool_create(int32_t threads) {
 }
 
 int32_t mk_pool_threads(const mk_pool *pool) { return pool ? pool->threads : 1; }
-
-void mk_pool_run(mk_pool *pool, void (*body)(void *context, int32_t part, int32_t parts), void *context) {
-    if (!pool || pool->threads == 1) {
-        body(context, 0, 1);
-        return;
-    }
-    pool->body = body;
-    pool->context = context;
-    atomic_store_explicit(&pool->pending, (uint32_t)pool->threads - 1, memory_order_relaxed);
-    atomic_fetch_add(&pool->generation, 1);
-    if (atomic_load(&pool->sleepers) != 0) futex_wake_all(&pool->generation);
-
-    body(context, 0, pool->threads);
-    uint32_t pending = atomic_load_explicit(&pool->pending, memory_order_acquire);
-    while (pending != 0) pending = wait_for_change(&pool->pending, pending, &pool->caller_sleeps, pool->spin);
-}
 
 void mk_pool_destroy(mk_pool *pool) {
     if (pool) stop(pool, pool->threads - 1);

@@ -5,6 +5,7 @@
 // checked again here.
 import CKernels
 import Glibc
+import Synchronization
 import Testing
 
 /// A path of the dispatch table, whether or not this machine runs it.
@@ -275,18 +276,43 @@ struct DepthwiseShape: CustomTestStringConvertible {
         return nil
     }
 
-    /// Counts a call of every part; element `threads` counts calls whose `parts` was wrong.
-    func countCalls(into counts: Guarded<Int64>, spinning rounds: Int64 = 0) {
-        counts[threads + 1] = rounds
+    /// Counts a call of every part; a call with a wrong number of parts counts into element `threads`.
+    func countCalls(into counts: Guarded<Int64>) {
         unsafe mk_pool_run(
             raw,
             { context, part, parts in
                 guard let counts = unsafe context?.assumingMemoryBound(to: Int64.self) else { return }
-                var burnt: Int64 = 0
-                // The caller's part alone takes long: the others have gone to sleep when the next job comes.
-                if part == 0 { for i in 0..<(unsafe counts[Int(parts) + 1]) { burnt &+= i } }
-                unsafe counts[Int(part)] += burnt >= 0 ? 1 : 2
+                unsafe counts[Int(part)] += 1
+                if part >= parts { unsafe counts[Int(parts)] += 1 }
             }, counts.pointer)
+    }
+
+    /// Runs a job whose every part waits for all others: it ends only if each part has a thread of its own.
+    /// - Returns: how many parts met all others within ten seconds.
+    func meet() -> Int {
+        let meeting = Meeting()
+        unsafe mk_pool_run(
+            raw,
+            { context, _, parts in
+                guard let context = unsafe context else { return }
+                unsafe Unmanaged<Meeting>.fromOpaque(context).takeUnretainedValue().join(parts: Int(parts))
+            }, Unmanaged.passUnretained(meeting).toOpaque())
+        return meeting.met.load(ordering: .relaxed)
+    }
+}
+
+private final class Meeting: Sendable {
+    private let arrived = Atomic(0)
+    let met = Atomic(0)
+
+    func join(parts: Int) {
+        arrived.add(1, ordering: .relaxed)
+        let deadline = ContinuousClock.now + .seconds(10)
+        while arrived.load(ordering: .relaxed) < parts {
+            if ContinuousClock.now > deadline { return }
+            sched_yield()
+        }
+        met.add(1, ordering: .relaxed)
     }
 }
 

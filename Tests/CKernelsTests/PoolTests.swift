@@ -7,24 +7,32 @@ import Testing
     func everyPartRunsOnceAJob(threads: Int) throws {
         let pool = try Pool(threads: threads)
         #expect(pool.threads == threads)
-        let counts = Guarded<Int64>(threads + 2, filledWith: 0)
+        let counts = Guarded<Int64>(threads + 1, filledWith: 0)
         for _ in 0..<2000 { pool.countCalls(into: counts) }
         #expect(counts.values(0..<threads) == Array(repeating: 2000, count: threads))
         #expect(counts[threads] == 0 && counts.isIntact)
     }
 
-    /// The caller's part outlasts the others' patience, so that each job finds them asleep.
+    @Test(arguments: [2, 3, 5])
+    func everyThreadTakesPart(threads: Int) throws {
+        let pool = try Pool(threads: threads)
+        for _ in 0..<20 { #expect(pool.meet() == threads) }
+    }
+
+    /// Between jobs the caller works on for longer than the others look out, so that they sleep when the next one comes.
     @Test func sleepersWakeForTheNextJob() throws {
         let pool = try Pool(threads: 3)
-        let counts = Guarded<Int64>(5, filledWith: 0)
-        for _ in 0..<50 { pool.countCalls(into: counts, spinning: 40_000) }
-        #expect(counts.values(0..<3) == [50, 50, 50])
+        for _ in 0..<20 {
+            let awake = ContinuousClock.now
+            while ContinuousClock.now < awake + .microseconds(300) {}
+            #expect(pool.meet() == 3)
+        }
     }
 
     @Test func poolsComeAndGo() throws {
         for threads in 1...20 {
             let pool = try Pool(threads: threads)
-            let counts = Guarded<Int64>(threads + 2, filledWith: 0)
+            let counts = Guarded<Int64>(threads + 1, filledWith: 0)
             pool.countCalls(into: counts)
             #expect(counts.values(0..<threads) == Array(repeating: 1, count: threads))
         }
