@@ -112,11 +112,11 @@ import Testing
 
     @Test("A name that is not UTF-8 keeps its bytes")
     func names() throws {
-        let name = FileName([0x61, 0xFF, 0x62])
+        let name = FileLabel([0x61, 0xFF, 0x62])
         #expect(name.text == "a\u{FFFD}b")
         try roundTrip(name)
         #expect(String(decoding: try ControlJSON.encode(name), as: UTF8.self).contains(#""name_bytes":"Yf9i""#))
-        #expect(FileName(Array("a.jpg".utf8)) == FileName("a.jpg"))
+        #expect(FileLabel(Array("a.jpg".utf8)) == FileLabel("a.jpg"))
     }
 }
 
@@ -142,8 +142,9 @@ import Testing
         arguments: [
             ("GET", "/metrics", "memvpd_held 0"), ("GET", "/v1/status", "\"per_minute\":212"),
             ("GET", "/v1/health", "\"ok\":true"), ("GET", "/v1/queue?state=queued&limit=5", "beach.jpg"),
-            ("GET", "/v1/jobs/20261123-112233-000017", "\"strikes\":1"), ("POST", "/v1/hold", "held"),
+            ("GET", "/v1/jobs/20261123T110958.356102Z-9f3a01bc", "\"strikes\":1"), ("POST", "/v1/hold", "held"),
             ("POST", "/v1/release", "released"), ("POST", "/v1/drain", "draining"), ("POST", "/v1/reload", "reloaded"),
+            ("POST", "/v1/jobs/a/hold", "\"jobs\":[\"a\"]"), ("POST", "/v1/jobs/a/release", "released"),
             ("POST", "/v1/jobs/a/retry", "retried"), ("POST", "/v1/jobs/retry-all", "all retried"),
             ("POST", "/v1/jobs/a/remove", "removed by \(getuid())"),
         ])
@@ -158,7 +159,7 @@ import Testing
     func metrics() async throws {
         let router = ControlRoutes.metrics(SampleOperations())
         try await withServer(router, role: .metrics) { path, _ in
-            for target in ["/v1/queue", "/v1/jobs/20261123-112233-000017", "/v1/hold", "/v1/jobs/retry-all"] {
+            for target in ["/v1/queue", "/v1/jobs/20261123T110958.356102Z-9f3a01bc", "/v1/hold", "/v1/jobs/retry-all"] {
                 for method in ["GET", "POST"] {
                     let text = try await curl(
                         path, ["--request", method, "-w", "%{http_code}", "http://memvpd" + target])
@@ -167,7 +168,7 @@ import Testing
             }
             let status = try await curl(path, ["http://memvpd/v1/status"])
             #expect(status.contains("corrupt_image"))
-            for secret in ["holiday", "2025\"", "000017"] { #expect(!status.contains(secret), "\(secret)") }
+            for secret in ["holiday", "2025\"", "9f3a01bc"] { #expect(!status.contains(secret), "\(secret)") }
             let metrics = try await curl(path, ["--include", "http://memvpd/metrics"])
             #expect(metrics.contains("Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n"))
         }

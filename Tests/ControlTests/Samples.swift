@@ -16,7 +16,10 @@ enum Samples {
             name: "smollm2-135m-efficientnet-lite2", precision: "int8", kernels: "avx512vnni", threads: 2, workers: 1,
             batch: 16, adapters: ["ask": "questions", "caption": "captions"]),
         queue: .init(
-            jobs: ["waiting": 1, "queued": 12, "active": 4, "deferred": 0, "answered": 0, "failed": 2], held: false,
+            jobs: [
+                "waiting": 1, "queued": 12, "claimed": 0, "running": 4, "held": 1, "deferred": 0, "answered": 0,
+                "failed": 2,
+            ], held: false,
             oldestSeconds: 3.21),
         throughput: .init(perMinute: 212, answered: 1204, errors: 3),
         stages: [
@@ -26,50 +29,51 @@ enum Samples {
             .init(stage: "total", p50Milliseconds: 1_150, p95Milliseconds: 65_000, count: 1204),
         ],
         lastError: .init(
-            at: Timestamp(milliseconds: now.milliseconds - 754_000), job: "20261123-112233-000017",
-            file: FileName("holiday.jpg"),
+            at: Timestamp(milliseconds: now.milliseconds - 754_000), job: "20261123T110958.356102Z-9f3a01bc",
+            file: FileLabel("holiday.jpg"),
             error: ErrorDetail(
                 Failure(
                     .corruptImage, "holiday.jpg", "the data ends in the middle of the picture, at byte 81,920",
-                    hint: "Copy it again, then: memvpctl retry 20261123-112233-000017."))),
+                    hint: "Copy it again, then: memvpctl retry 20261123T110958.356102Z-9f3a01bc."))),
         directories: [
             .init(role: "inbox", path: "/var/lib/memvpd/inbox", watch: "inotify"),
             .init(
                 role: "inbox", path: "/srv/camera", watch: "poll", note: "it is on nfs4, which sends no inotify events"),
             .init(role: "spool", path: "/var/lib/memvpd/spool"),
             .init(role: "outbox", path: "/var/lib/memvpd/outbox"),
-            .init(role: "done", path: "/var/lib/memvpd/done", files: 1204, bytes: 3_214_000_000),
+            .init(role: "done", path: "/var/lib/memvpd/done", jobs: 1204, bytes: 3_214_000_000),
         ],
-        inbox: .init(ignored: ["dot_file": 3, "partial": 1], directories: [FileName("2025")]), warnings: [])
+        inbox: .init(ignored: ["dot_file": 3, "partial": 1], directories: [FileLabel("2025")]), warnings: [])
 
     static let queue = QueueDocument(
         held: false, total: 17,
         jobs: [
             QueueEntry(
-                job: "20261123-112230-000018", state: "active", image: FileName("beach.jpg"),
-                spec: FileName("beach.yaml"),
+                job: "20261123T112230.246000Z-0c11d2e4", state: "running", image: FileLabel("beach.jpg"),
+                spec: FileLabel("beach.yaml"),
                 priority: 5, since: Timestamp(milliseconds: now.milliseconds - 3210)),
             QueueEntry(
-                job: "20261123-112231-000019", state: "queued", image: FileName([0x66, 0xFC, 0x72, 0x0A, 0x2E, 0x6A]),
+                job: "20261123T112231.356000Z-71b0aa93", state: "queued",
+                image: FileLabel([0x66, 0xFC, 0x72, 0x0A, 0x2E, 0x6A]),
                 since: Timestamp(milliseconds: now.milliseconds - 2100), position: 1),
             QueueEntry(
-                job: "20261123-102231-000002", state: "waiting", image: nil, spec: FileName("日本の写真.yaml"),
+                job: nil, state: "waiting", image: nil, spec: FileLabel("日本の写真.yaml"),
                 since: Timestamp(milliseconds: now.milliseconds - 3_600_000), note: "its image has not come"),
         ])
 
     static let job = JobDocument(
         entry: QueueEntry(
-            job: "20261123-112233-000017", state: "failed", image: FileName("holiday.jpg"),
-            spec: FileName("holiday.yaml"),
+            job: "20261123T110958.356102Z-9f3a01bc", state: "failed", image: FileLabel("holiday.jpg"),
+            spec: FileLabel("holiday.yaml"),
             since: Timestamp(milliseconds: now.milliseconds - 754_000)),
         explanation:
-            "The job ended with an error, which stands in the outbox. Its inputs are kept in failed/20261123-112233-000017; memvpctl retry makes a new job of them.",
+            "The job ended with an error, which stands in the outbox. Its inputs are kept in failed/20261123T110958.356102Z-9f3a01bc; memvpctl retry makes a new job of them.",
         history: [
             .init(at: Timestamp(milliseconds: now.milliseconds - 755_100), event: "claimed"),
-            .init(at: Timestamp(milliseconds: now.milliseconds - 754_200), event: "active", note: "batch of 4"),
+            .init(at: Timestamp(milliseconds: now.milliseconds - 754_200), event: "running", note: "batch of 4"),
             .init(at: Timestamp(milliseconds: now.milliseconds - 754_000), event: "failed", note: "corrupt_image"),
         ],
-        attempts: 2, strikes: 1, retryOf: "20261122-090000-000001", answer: FileName("holiday-2.json"),
+        attempts: 2, strikes: 1, retryOf: "20261122T090000.000417Z-5e5e01fa", answer: FileLabel("holiday-2.json"),
         error: status.lastError?.error, timing: ["queued": 900.4, "jpeg": 3.2, "total": 1100])
 
     static let health = HealthDocument(checks: [
@@ -97,6 +101,12 @@ struct SampleOperations: ControlOperations {
     func release(by peer: PeerCredentials?) async throws(Failure) -> ActionDocument { ActionDocument("released") }
     func drain(by peer: PeerCredentials?) async throws(Failure) -> ActionDocument { ActionDocument("draining") }
     func reload(by peer: PeerCredentials?) async throws(Failure) -> ActionDocument { ActionDocument("reloaded") }
+    func hold(_ id: String, by peer: PeerCredentials?) async throws(Failure) -> ActionDocument {
+        ActionDocument("held", jobs: [id])
+    }
+    func release(_ id: String, by peer: PeerCredentials?) async throws(Failure) -> ActionDocument {
+        ActionDocument("released", jobs: [id])
+    }
     func retry(_ id: String, by peer: PeerCredentials?) async throws(Failure) -> ActionDocument {
         ActionDocument("retried", jobs: [id])
     }

@@ -79,7 +79,9 @@ func failureCode(_ body: () throws -> Void) -> FailureCode? { failure(body)?.cod
             // The second probe finds the backlog full of the first one and of this client.
             let client = try RawClient(path)
             for _ in 0..<3 {
-                #expect(failureCode { _ = try ListeningSocket.bind(.control, path: path) } == .cannotCreate)
+                let refused = failure { _ = try ListeningSocket.bind(.control, path: path) }
+                #expect(refused?.code == .cannotCreate)
+                #expect(refused?.cause == "another process is listening there")
             }
             #expect(try FileBridge.status(path)?.identity == old)
             client.close()

@@ -25,14 +25,14 @@ func expectSnapshot(_ text: String, _ name: String, sourceLocation: SourceLocati
         var status = Samples.status
         status.state = "run\u{1B}[31mning"
         status.model?.name = String(repeating: "模", count: 200)
-        status.queue.jobs = ["queued": .max, "active": .min, String(repeating: "y", count: 300): 1]
+        status.queue.jobs = ["queued": .max, "running": .min, String(repeating: "y", count: 300): 1]
         status.queue.oldestSeconds = 1e300
         status.queue.held = true
         status.daemon.uptimeSeconds = -1e300
         status.stages = [.init(stage: "\u{202E}x\n", p50Milliseconds: 1e300, p95Milliseconds: -5, count: .max)]
         status.throughput = .init(perMinute: .min, answered: .max, errors: .max)
         status.lastError?.at = Timestamp(milliseconds: .min)
-        status.lastError?.file = FileName("a\r\n\u{7}\u{9B}31mb\t\u{2028}.jpg")
+        status.lastError?.file = FileLabel("a\r\n\u{7}\u{9B}31mb\t\u{2028}.jpg")
         status.directories[0].path = "/" + String(repeating: "deep/", count: 100) + "end"
         status.directories[0].bytes = .max
         status.directories[1].bytes = .min

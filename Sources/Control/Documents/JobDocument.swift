@@ -2,14 +2,14 @@
 
 /// A job in the queue's list.
 public struct QueueEntry: Codable, Sendable, Equatable {
-    /// The job's identifier.
-    public var job: String
+    /// The job's identifier; missing for what still waits in the inbox.
+    public var job: String?
     /// Where it stands; the names are those of `QueueState` in this version.
     public var state: String
     /// The image; missing for a spec that still waits for it.
-    public var image: FileName?
+    public var image: FileLabel?
     /// The task spec; missing where there is none.
-    public var spec: FileName?
+    public var spec: FileLabel?
     /// From -10 to 10; higher goes first.
     public var priority: Int
     /// When it was claimed, or first seen while it waits in the inbox.
@@ -21,7 +21,7 @@ public struct QueueEntry: Codable, Sendable, Equatable {
 
     /// Makes the entry.
     public init(
-        job: String, state: String, image: FileName?, spec: FileName? = nil, priority: Int = 0, since: Timestamp,
+        job: String?, state: String, image: FileLabel?, spec: FileLabel? = nil, priority: Int = 0, since: Timestamp,
         position: Int? = nil, note: String? = nil
     ) {
         self.job = job
@@ -88,7 +88,7 @@ public struct JobDocument: Codable, Sendable, Equatable {
     /// The job that this one repeats.
     public var retryOf: String?
     /// The answer's file name in the outbox, once there is one.
-    public var answer: FileName?
+    public var answer: FileLabel?
     /// Why it failed; missing when it did not.
     public var error: ErrorDetail?
     /// Milliseconds in each stage it went through.
@@ -97,7 +97,7 @@ public struct JobDocument: Codable, Sendable, Equatable {
     /// Makes the document.
     public init(
         entry: QueueEntry, explanation: String, history: [Event], attempts: Int = 0, strikes: Int = 0,
-        retryOf: String? = nil, answer: FileName? = nil, error: ErrorDetail? = nil, timing: [String: Double] = [:]
+        retryOf: String? = nil, answer: FileLabel? = nil, error: ErrorDetail? = nil, timing: [String: Double] = [:]
     ) {
         self.entry = entry
         self.explanation = explanation

@@ -145,12 +145,12 @@ public struct StatusDocument: Codable, Sendable, Equatable {
         /// Of which job; missing when it was of none.
         public var job: String?
         /// Which file it was about; missing when it was about none.
-        public var file: FileName?
+        public var file: FileLabel?
         /// What it was.
         public var error: ErrorDetail
 
         /// Makes the entry.
-        public init(at: Timestamp, job: String?, file: FileName?, error: ErrorDetail) {
+        public init(at: Timestamp, job: String?, file: FileLabel?, error: ErrorDetail) {
             self.at = at
             self.job = job
             self.file = file
@@ -164,10 +164,10 @@ public struct StatusDocument: Codable, Sendable, Equatable {
         public var role: String
         /// Where it is.
         public var path: String
-        /// `inotify` or `poll` for a directory that is watched; missing for others.
+        /// `inotify`, `poll` or `unavailable` for a directory that is watched; missing for others.
         public var watch: String?
-        /// Files in it, where they are counted.
-        public var files: Int?
+        /// Jobs in it, where they are counted.
+        public var jobs: Int?
         /// Their bytes, where they are counted.
         public var bytes: Int64?
         /// Anything else worth saying, such as why it is polled.
@@ -175,13 +175,13 @@ public struct StatusDocument: Codable, Sendable, Equatable {
 
         /// Makes the entry.
         public init(
-            role: String, path: String, watch: String? = nil, files: Int? = nil, bytes: Int64? = nil,
+            role: String, path: String, watch: String? = nil, jobs: Int? = nil, bytes: Int64? = nil,
             note: String? = nil
         ) {
             self.role = role
             self.path = path
             self.watch = watch
-            self.files = files
+            self.jobs = jobs
             self.bytes = bytes
             self.note = note
         }
@@ -192,10 +192,10 @@ public struct StatusDocument: Codable, Sendable, Equatable {
         /// Ignored entries by reason: `dot_file`, `partial`, `temporary`, …
         public var ignored: [String: Int]
         /// Directories lying in the inbox: they stay, and are named here (at most 20).
-        public var directories: [FileName]
+        public var directories: [FileLabel]
 
         /// Makes the section.
-        public init(ignored: [String: Int], directories: [FileName]) {
+        public init(ignored: [String: Int], directories: [FileLabel]) {
             self.ignored = ignored
             self.directories = directories
         }

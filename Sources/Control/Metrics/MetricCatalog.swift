@@ -21,15 +21,19 @@ public enum JobOutcome: String, MetricLabel {
 public enum QueueState: String, MetricLabel, Codable {
     /// In the inbox, not yet claimed: settling, or half of a pair.
     case waiting
-    /// Claimed, not started.
+    /// Being taken in.
+    case claimed
+    /// Waiting for a worker.
     case queued
-    /// In a batch now.
-    case active
-    /// To be tried again later.
+    /// Kept back by an operator.
+    case held
+    /// Waiting for a passing fault to pass.
     case deferred
-    /// Answered, not yet published.
+    /// In a worker's hands.
+    case running
+    /// The outcome is fixed, not yet published.
     case answered
-    /// Ended with an error; its inputs are kept under `failed/`.
+    /// Ended with an error; its inputs are kept.
     case failed
 
     /// The label `state`.
@@ -148,8 +152,8 @@ public struct MetricCatalog: Sendable {
     public let watchOverflows: Counter<NoLabel>
     /// `memvpd_strikes_total`.
     public let strikes: Counter<NoLabel>
-    /// `memvpd_done_files`.
-    public let doneFiles: Gauge<NoLabel>
+    /// `memvpd_done_jobs`.
+    public let doneJobs: Gauge<NoLabel>
     /// `memvpd_done_bytes`.
     public let doneBytes: Gauge<NoLabel>
     /// `memvpd_last_answer_timestamp_seconds`.
@@ -189,8 +193,8 @@ public struct MetricCatalog: Sendable {
             "memvpd_watch_overflows_total", "Times the kernel dropped inotify events and the inbox was scanned instead."
         )
         strikes = registry.counter("memvpd_strikes_total", "Crashes charged to a job that ran alone.")
-        doneFiles = registry.gauge("memvpd_done_files", "Originals kept in the done directory.")
-        doneBytes = registry.gauge("memvpd_done_bytes", "Bytes of the originals kept in the done directory.")
+        doneJobs = registry.gauge("memvpd_done_jobs", "Answered jobs whose inputs are kept.")
+        doneBytes = registry.gauge("memvpd_done_bytes", "Bytes of the inputs of answered jobs that are kept.")
         lastAnswer = registry.gauge(
             "memvpd_last_answer_timestamp_seconds",
             "When the latest answer was published, since 1970; 0 before the first.")

@@ -24,6 +24,10 @@ public protocol ControlOperations: Sendable {
     func drain(by peer: PeerCredentials?) async throws(Failure) -> ActionDocument
     /// Reads the configuration again and returns when it is in force.
     func reload(by peer: PeerCredentials?) async throws(Failure) -> ActionDocument
+    /// Keeps one job back.
+    func hold(_ id: String, by peer: PeerCredentials?) async throws(Failure) -> ActionDocument
+    /// Lets a job that is kept back go on.
+    func release(_ id: String, by peer: PeerCredentials?) async throws(Failure) -> ActionDocument
     /// Makes a new job from a failed one.
     func retry(_ id: String, by peer: PeerCredentials?) async throws(Failure) -> ActionDocument
     /// Makes new jobs from all failed ones.
@@ -51,6 +55,12 @@ public enum ControlRoutes {
         verb("/v1/reload", in: &router) { request throws(Failure) in try await operations.reload(by: request.peer) }
         verb("/v1/jobs/retry-all", in: &router) { request throws(Failure) in
             try await operations.retryAll(by: request.peer)
+        }
+        verb("/v1/jobs/:id/hold", in: &router) { request throws(Failure) in
+            try await operations.hold(try jobID(request), by: request.peer)
+        }
+        verb("/v1/jobs/:id/release", in: &router) { request throws(Failure) in
+            try await operations.release(try jobID(request), by: request.peer)
         }
         verb("/v1/jobs/:id/retry", in: &router) { request throws(Failure) in
             try await operations.retry(try jobID(request), by: request.peer)

@@ -5,7 +5,7 @@ public enum JobView {
     /// Everything about the job, ended by a line feed; `now` gives ages their end.
     public static func render(_ job: JobDocument, now: Timestamp = .now) -> String {
         let entry = job.entry
-        var text = TextLayout.paragraph("job", TextLayout.harmless(entry.job))
+        var text = TextLayout.paragraph("job", TextLayout.harmless(entry.job ?? "-"))
         text += TextLayout.paragraph(
             "state", TextLayout.harmless("\(entry.state), \(QueueView.age(entry.since, now)) old"))
         let fields: [(String, String?)] = [

@@ -11,18 +11,18 @@ public enum QueueView {
         }
         let rows = queue.jobs.map { entry in
             [
-                entry.position.map { TextLayout.count($0) } ?? "-",
-                TextLayout.cut(TextLayout.harmless(entry.job), to: 26),
-                TextLayout.cut(TextLayout.harmless(entry.state), to: 10), "\(entry.priority)", age(entry.since, now),
+                TextLayout.cut(TextLayout.harmless(entry.job ?? "-"), to: 32),
+                TextLayout.cut(TextLayout.harmless(entry.state), to: 10), age(entry.since, now),
                 TextLayout.harmless(entry.image?.text ?? entry.spec?.text ?? "-"),
             ]
         }
-        let lines = TextLayout.table([["#", "job", "state", "pri", "age", "file"]] + rows, right: [0, 3, 4])
-            .split(separator: "\n")
+        let lines = TextLayout.table([["job", "state", "age", "file"]] + rows, right: [2]).split(separator: "\n")
         var table = (lines.first ?? "") + "\n"
         for (entry, line) in zip(queue.jobs, lines.dropFirst()) {
             table += line + "\n"
-            if let note = entry.note { table += TextLayout.paragraph("", TextLayout.harmless(note), indent: 5) }
+            var notes = entry.priority == 0 ? [] : ["priority \(entry.priority)"]
+            if let note = entry.note { notes.append(TextLayout.harmless(note)) }
+            if !notes.isEmpty { table += TextLayout.paragraph("", notes.joined(separator: ", "), indent: 4) }
         }
         var facts = [TextLayout.plural(queue.total, "job")]
         if queue.total > queue.jobs.count { facts.append("the first \(TextLayout.count(queue.jobs.count)) shown") }

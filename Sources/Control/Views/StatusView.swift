@@ -73,7 +73,7 @@ public enum StatusView {
     private static func directories(_ status: StatusDocument) -> String {
         let rows = status.directories.map { directory in
             var facts: [String] = []
-            if let files = directory.files { facts.append(TextLayout.plural(files, "file")) }
+            if let jobs = directory.jobs { facts.append(TextLayout.plural(jobs, "job")) }
             if let bytes = directory.bytes { facts.append(TextLayout.bytes(bytes)) }
             return [
                 TextLayout.cut(TextLayout.harmless(directory.role), to: 20),

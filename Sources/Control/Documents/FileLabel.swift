@@ -3,7 +3,7 @@
 import FoundationEssentials
 
 /// A file name as given by the file system.
-public struct FileName: Sendable, Hashable {
+public struct FileLabel: Sendable, Hashable {
     /// The name as text; where it is not UTF-8, with the bytes that are not replaced by U+FFFD.
     public let text: String
     /// The name's bytes, only where it is not UTF-8.
@@ -27,7 +27,7 @@ public struct FileName: Sendable, Hashable {
     }
 }
 
-extension FileName: Codable {
+extension FileLabel: Codable {
     private enum CodingKeys: String, CodingKey {
         case text = "name"
         case bytes = "name_bytes"
