@@ -1,4 +1,6 @@
-// Softmax attention with AVX2: as attention_avx512vnni.c, eight positions at once.
+// Softmax attention with AVX2. One head of one row at a time, in three passes over its positions: eight dot products at once,
+// the exponentials, the mix of values. Positions are taken in order from position 0, so a row's bytes depend on its own
+// query and past alone. Heads that share keys follow each other, so that these stay in the nearest caches.
 #if defined(__x86_64__)
 
 #include "avx2.h"

@@ -1,4 +1,6 @@
-// Softmax attention with NEON: as attention_avx512vnni.c, four positions at once.
+// Softmax attention with NEON. One head of one row at a time, in three passes over its positions: four dot products at once,
+// the exponentials, the mix of values. Positions are taken in order from position 0, so a row's bytes depend on its own
+// query and past alone. Heads that share keys follow each other, so that these stay in the nearest caches.
 #if defined(__aarch64__)
 
 #include "neon.h"

@@ -33,17 +33,26 @@ float mk_avx512vnni_max_abs(const float *x, size_t count) {
     return maximum_of(_mm512_max_ps(_mm512_max_ps(maxima[0], maxima[1]), _mm512_max_ps(maxima[2], maxima[3])));
 }
 
+// clamp(round-half-even(v), -127, 127), NaN as 0.
+MK_INLINE __m512i quantize_16(__m512 v) {
+    __mmask16 numbers = _mm512_cmp_ps_mask(v, v, _CMP_ORD_Q);
+    v = mk_clamp512(v, _mm512_set1_ps(-127.0f), _mm512_set1_ps(127.0f));
+    return _mm512_maskz_cvt_roundps_epi32(numbers, v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+
 static void quantize_row(const float *x, int32_t row, float inverse, mk_activations_i8 *out) {
     int8_t *values = out->values + (size_t)row * out->stride;
-    const __m512 factor = _mm512_set1_ps(inverse), bound = _mm512_set1_ps(127.0f);
-    const __m512 lowest = _mm512_set1_ps(-127.0f);
+    const __m512 factor = _mm512_set1_ps(inverse);
     __m512i sum = _mm512_setzero_si512();
-    for (int32_t k = 0; k < out->stride; k += 16) {
+    int32_t k = 0;
+    for (; k + 16 <= out->columns; k += 16) {
+        __m512i q = quantize_16(_mm512_mul_ps(_mm512_loadu_ps(x + k), factor));
+        sum = _mm512_add_epi32(sum, q);
+        _mm_store_si128((__m128i *)(values + k), _mm512_cvtepi32_epi8(q));
+    }
+    for (; k < out->stride; k += 16) {
         __mmask16 lanes = k < out->columns ? mk_lanes(out->columns - k) : 0;
-        __m512 v = _mm512_mul_ps(_mm512_maskz_loadu_ps(lanes, x + k), factor);
-        __mmask16 numbers = _mm512_cmp_ps_mask(v, v, _CMP_ORD_Q);
-        v = mk_clamp512(v, lowest, bound);
-        __m512i q = _mm512_maskz_cvt_roundps_epi32(numbers, v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+        __m512i q = quantize_16(_mm512_mul_ps(_mm512_maskz_loadu_ps(lanes, x + k), factor));
         sum = _mm512_add_epi32(sum, q);
         _mm_store_si128((__m128i *)(values + k), _mm512_cvtepi32_epi8(q));
     }

@@ -47,9 +47,9 @@ private func exactAttention(
 @Suite struct AttentionTests {
     static let shapes = [
         AttentionShape(heads: 9, kvHeads: 3, headSize: 64), AttentionShape(heads: 4, kvHeads: 4, headSize: 16),
-        AttentionShape(heads: 2, kvHeads: 1, headSize: 80), AttentionShape(heads: 1, kvHeads: 1, headSize: 128),
+        AttentionShape(heads: 2, kvHeads: 1, headSize: 80), AttentionShape(heads: 10, kvHeads: 1, headSize: 128),
     ]
-    private static let lengths = [1, 2, 3, 15, 16, 17, 31, 33, 70]
+    private static let lengths = [1, 2, 3, 15, 16, 17, 31, 33, 64, 65, 130]
 
     @Test(arguments: Path.allCases, shapes)
     func attentionIsNearTheExactFunction(path: Path, shape: AttentionShape) throws {
