@@ -62,6 +62,8 @@ struct InboxView: Sendable {
     private(set) var directories: Set<FileName> = []
     /// Names that something happened to and that could not be looked at.
     private(set) var unexamined: Set<FileName> = []
+    /// Changes with everything that pairing may decide otherwise for; not when a file leaves because it was taken.
+    private(set) var version: UInt64 = 0
     private var nextOrder: UInt64 = 0
 
     init(rules: SightingRules) { self.rules = rules }
@@ -69,7 +71,10 @@ struct InboxView: Sendable {
     /// Takes in what a look at one name gave; nil: nothing stands there.
     mutating func observe(_ name: FileName, _ status: FileStatus?, _ arrival: Arrival?, now: Duration) {
         unexamined.remove(name)
-        guard let status else { return forget(name) }
+        guard let status else {
+            if sightings[name] != nil { version += 1 }
+            return forget(name)
+        }
         if rules.isIgnored(name) {
             ignored.insert(name)
             return
@@ -93,9 +98,11 @@ struct InboxView: Sendable {
                 known.stage = .settling
                 known.looksWhole = nil
                 known.spec = nil
+                version += 1
             }
             sightings[name] = known
         } else {
+            version += 1
             sightings[name] = Sighting(
                 name: name, isSpec: rules.isSpec(name), order: nextOrder, arrival: arrival ?? .found, status: status,
                 changedAt: now)
@@ -103,6 +110,7 @@ struct InboxView: Sendable {
         }
     }
 
+    /// A file was taken, or is gone.
     mutating func forget(_ name: FileName) {
         sightings[name] = nil
         ignored.remove(name)
@@ -111,7 +119,10 @@ struct InboxView: Sendable {
 
     /// Forgets what a scan did not meet.
     mutating func keepOnly(_ names: Set<FileName>) {
-        for name in sightings.keys where !names.contains(name) { sightings[name] = nil }
+        for name in sightings.keys where !names.contains(name) {
+            sightings[name] = nil
+            version += 1
+        }
         ignored.formIntersection(names)
         unexamined.formIntersection(names)
         directories.formIntersection(names)
@@ -162,6 +173,7 @@ struct InboxView: Sendable {
     mutating func complete(
         _ name: FileName, spec: Result<SpecSummary, Failure>? = nil, settled: Bool, now: Duration
     ) {
+        version += 1
         sightings[name]?.spec = spec
         sightings[name]?.stage = .complete(since: now, settled: settled)
     }

@@ -79,9 +79,12 @@ public actor Spool {
     var nextRewatch = Duration.zero
     var intakePause = Pause(until: .zero, tries: 0)
     var plan = Pairing.Plan()
+    /// What is left to carry out of the plan, and the state of the inbox that it was made for.
+    var decisions: ArraySlice<Pairing.Decision> = []
+    var plannedVersion: UInt64?
     /// When pairing may decide something new by time alone.
     var nextPairing: Duration?
-    var lastTrouble: Failure?
+    var lastTrouble: (failure: Failure, at: Int64)?
     var census = Census()
     let gate = Gate()
     nonisolated let thread: SpoolThread
@@ -106,6 +109,7 @@ public actor Spool {
         configuration: SpoolConfiguration, inspector: any SpecInspector, clock: any SpoolClock, files: FileSystem,
         render: @escaping Renderer, report: @escaping Listener
     ) throws(Failure) {
+        try configuration.check()
         let opened = try OpenedDirectories(configuration.directories, files)
         (spool, outbox, failed, done, lock) = (opened.spool, opened.outbox, opened.failed, opened.done, opened.lock)
         (self.configuration, self.inspector, self.clock, self.files) = (configuration, inspector, clock, files)
@@ -236,7 +240,7 @@ public actor Spool {
     func note(_ fault: FileFault) { note(fault.failure) }
 
     func note(_ failure: Failure) {
-        lastTrouble = failure
+        lastTrouble = (failure, clock.unixMicroseconds)
         report(.trouble(failure))
     }
 

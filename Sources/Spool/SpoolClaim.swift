@@ -11,7 +11,8 @@ extension Spool {
 
     /// Claims files that pairing chose. On a fault before anything was moved, everything is as before and the intake pauses.
     func claim(image: FileName?, spec: FileName?, verdict: Failure? = nil, joins: JobID? = nil) {
-        guard let first = image ?? spec else { return }
+        let names = [image, spec].compactMap(\.self)
+        guard let first = names.first, names.allSatisfy({ view.sightings[$0]?.isComplete == true }) else { return }
         let id = ids.next(unixMicroseconds: clock.unixMicroseconds)
         var entry = Entry(id: id, state: .claimed, record: intent(image: image, spec: spec))
         entry.record.verdict = verdict.map(RecordedFailure.init)
@@ -31,7 +32,7 @@ extension Spool {
         intakePause.tries = 0
         remember(entry)
         advance(id)
-        for name in [image, spec].compactMap(\.self) { lookAgain(name) }
+        for name in names { lookAgain(name) }
     }
 
     private func intent(image: FileName?, spec: FileName?) -> JobRecord {
@@ -49,8 +50,8 @@ extension Spool {
         guard let inbox = watch.handle else { return }
         let known = view.sightings[name]?.status.content
         do {
-            let status = try files.status(inbox / name)
-            if status?.content == known {
+            guard let status = try files.status(inbox / name) else { return view.forget(name) }
+            if status.content == known {
                 // It was not taken, for a fault: it settles anew.
                 view.forget(name)
                 view.observe(name, status, .found, now: clock.monotonic)

@@ -1,6 +1,8 @@
 // What the spool is told: directories, waits and limits. Plain values; the defaults are the documented ones (DESIGN 4, 5).
 // `Spool.init` checks what only the file system can tell (directories exist, differ, and allow a rename between them).
 
+internal import Diagnostics
+
 /// Where the spool works and how long it waits.
 public struct SpoolConfiguration: Sendable, Equatable {
     /// The five directories, by absolute path. `spool`, `done` and `failed` must allow a rename between them.
@@ -111,6 +113,28 @@ public struct SpoolConfiguration: Sendable, Equatable {
     public var ignoredSuffixes = [".part", ".tmp", ".crdownload", "~"]
     /// Whether a crash of the process is noted by signal handlers (`CLinux`). For the daemon; process-wide.
     public var notesCrashes = false
+
+    /// Refuses values that no clock or limit can mean; the directories are checked when they are opened.
+    func check() throws(Failure) {
+        let century: Duration = .seconds(100 * 366 * 86_400)
+        let waits: [(String, Duration?)] = [
+            ("settle", settle), ("pairing.grace", pairing.grace), ("pairing.timeout", pairing.timeout),
+            ("poll", pollInterval), ("scan", scanInterval), ("retry.initial", retry.initial),
+            ("retry.maximum", retry.maximum), ("retention.done", retention.done),
+            ("retention.failed", retention.failed),
+        ]
+        for (name, wait) in waits {
+            guard let wait, wait < .zero || wait > century else { continue }
+            throw Failure(.configurationInvalid, name, "is \(wait.text)", hint: "Give a time from 0 to a century.")
+        }
+        for (name, count) in [
+            ("limits.image_bytes", limits.imageBytes), ("limits.spec_bytes", limits.specBytes),
+            ("limits.jobs", limits.jobs),
+        ] {
+            guard count < 1 || count == Int.max else { continue }
+            throw Failure(.configurationInvalid, name, "is \(count)", hint: "Give a number from 1.")
+        }
+    }
 
     /// The defaults for the given directories.
     public init(directories: Directories) {

@@ -7,8 +7,8 @@ internal import Diagnostics
 internal import SystemPackage
 
 extension Spool {
-    /// Claims in one step, so that workers who finish jobs are not kept waiting by a flood of drops.
-    static let claimsPerStep = 32
+    /// Decisions carried out in one step, so that workers who finish jobs are not kept waiting by a flood of drops.
+    static let decisionsPerStep = 8
 
     // MARK: Looking
 
@@ -33,7 +33,13 @@ extension Spool {
         watch.open()
         view.seesCloses = watch.inotify != nil
         if watch.method != before { report(.watching(path: watch.path, watch.method)) }
-        if watch.handle != nil { recoverTransfers() }
+        if watch.handle != nil {
+            recoverTransfers()
+        } else if !hasScanned {
+            // Jobs in the spool do not wait for an inbox that is not there.
+            hasScanned = true
+            gate.open()
+        }
         nextScan = now
         nextRewatch = now + configuration.scanInterval
     }
@@ -169,21 +175,22 @@ extension Spool {
             nextPairing = intakePause.until
             return false
         }
-        var budget = Spool.claimsPerStep
-        while budget > 0 {
-            plan = pairing.plan(view.sightings.values, jobs: knownJobs, now: now)
-            nextPairing = plan.wakeAt
-            guard !plan.decisions.isEmpty else { return false }
-            for decision in plan.decisions where budget > 0 {
-                // The next job that ends wakes the intake.
-                guard entries.count < configuration.limits.jobs else { return false }
-                guard intakePause.until <= now else {
-                    nextPairing = intakePause.until
-                    return false
-                }
-                budget -= 1
-                carryOut(decision)
+        for _ in 0..<Spool.decisionsPerStep {
+            // The next job that ends wakes the intake.
+            guard entries.count < configuration.limits.jobs else { return false }
+            guard intakePause.until <= now else {
+                nextPairing = intakePause.until
+                return false
             }
+            if decisions.isEmpty || plannedVersion != view.version {
+                plan = pairing.plan(view.sightings.values, jobs: knownJobs, now: now)
+                plannedVersion = view.version
+                decisions = plan.decisions[...]
+                nextPairing = plan.wakeAt
+            }
+            // A decision of a plan that is some steps old is checked against the disk as it is carried out.
+            guard let decision = decisions.popFirst() else { return false }
+            carryOut(decision)
         }
         return true
     }

@@ -143,6 +143,7 @@ extension Spool {
         if try files.exists(hidden) { try publish(id, from: hidden) }
         try files.syncDirectory(outbox.here)
         try files.remove(home(id, .answered) / Layout.answer)
+        try files.remove(home(id, .answered) / Layout.publishing)
     }
 
     /// A setgid outbox gives its group to what is made in it, but not to what is renamed into it: so it is given here.

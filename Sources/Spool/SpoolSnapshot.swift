@@ -49,6 +49,8 @@ public struct SpoolSnapshot: Sendable {
     public let oldest: JobID?
     /// What went wrong last, and was or is tried again.
     public let lastTrouble: Failure?
+    /// When that was, in microseconds since 1970.
+    public let lastTroubleAt: Int64?
     /// `done` and `failed`; counting them takes a while after the start.
     public let finished: [JobState: Finished]
     /// Whether `finished` is counted to the end.
@@ -107,7 +109,7 @@ extension Spool {
             },
             ignored: view.ignored.count, directories: view.directories.sorted(),
             watched: [SpoolSnapshot.WatchedDirectory(path: watch.path, method: watch.method)],
-            oldest: entries.keys.min(), lastTrouble: lastTrouble,
+            oldest: entries.keys.min(), lastTrouble: lastTrouble?.failure, lastTroubleAt: lastTrouble?.at,
             finished: census.counts.mapValues { SpoolSnapshot.Finished(jobs: $0.jobs, bytes: $0.bytes) },
             isFinishedCounted: census.isComplete, isQueueHeld: isQueueHeld, takesIn: takesIn)
     }

@@ -20,7 +20,6 @@ final class SpoolThread: SerialExecutor {
         var wait: Wait?
         var isWoken = false
         var isStopped = false
-        var thread: UInt?
     }
 
     private let state = Mutex(State())
@@ -40,11 +39,6 @@ final class SpoolThread: SerialExecutor {
         let job = UnownedJob(job)
         state.withLock { $0.jobs.append(job) }
         SystemBridge.signalEvent(event)
-    }
-
-    func checkIsolated() {
-        let thread = state.withLock { $0.thread }
-        precondition(thread == SystemBridge.currentThread, "the spool's state belongs to the spool's thread")
     }
 
     // MARK: Waiting
@@ -85,7 +79,6 @@ final class SpoolThread: SerialExecutor {
     // MARK: The thread
 
     private func run() {
-        state.withLock { $0.thread = SystemBridge.currentThread }
         // Without a stack of its own, the handler cannot note an overflow of this thread's; all else it can.
         try? SystemBridge.prepareThreadForCrash()
         while true {

@@ -55,10 +55,6 @@ extension Spool {
         let home = home(id, .claimed)
         let target = home / Layout.input / name
         guard let status = try files.status(source) else { return true }
-        guard try !files.exists(target) else {
-            try files.remove(source)
-            return true
-        }
         let limit = view.rules.isSpec(name) ? configuration.limits.specBytes : configuration.limits.imageBytes
         guard status.kind == .regular, status.size <= Int64(limit) else {
             try keep(name, source, id, inbox)

@@ -253,8 +253,6 @@ enum SystemBridge {
         pthread_detach(thread)
     }
 
-    static var currentThread: UInt { UInt(pthread_self()) }
-
     private final class ThreadBody: Sendable {
         let body: @Sendable () -> Void
         init(body: @escaping @Sendable () -> Void) { self.body = body }

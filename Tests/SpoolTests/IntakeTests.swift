@@ -99,6 +99,29 @@ import Testing
         #expect(await bench.whereabouts(photo("begin") + [1, 2, 3, 0xFF, 0xD9]).count == 1)
     }
 
+    @Test func aWriterWhoComesBetweenTheLookAndTheClaimIsWaitedFor() async throws {
+        let sandbox = Sandbox()
+        let writer = sandbox.open("a.jpg")
+        writer.write(photo("begin"))
+        let saboteur = Saboteur(
+            .init(meanwhile: { operation, location in
+                guard operation == .rename, location.description.hasSuffix("/inbox/a.jpg") else { return }
+                writer.write([1, 2, 3])
+            }))
+        let bench = try Bench(sandbox, saboteur: saboteur) { $0.pairing.grace = .zero }
+        try await bench.start()
+        await bench.pass(.seconds(2))
+        #expect(await bench.spool.jobs().map(\.state) == [.claimed])
+        await bench.pass(.seconds(1))
+        writer.write([0xFF, 0xD9])
+        await bench.pass(.seconds(2))
+        // It changed within the time to settle: that begins anew.
+        #expect(await bench.spool.jobs().map(\.state) == [.claimed])
+        try await bench.finish()
+        #expect(await bench.books == ["a.json: ok"])
+        #expect(await bench.whereabouts(photo("begin") + [1, 2, 3, 0xFF, 0xD9]).count == 1)
+    }
+
     @Test func anEarlyEndIsReadTwiceIfItWasTakenAtOnce() async throws {
         let bench = try await started { $0.pairing.grace = .zero }
         bench.sandbox.moveIn("a.jpg", [0xFF, 0xD8, 1])

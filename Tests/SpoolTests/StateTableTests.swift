@@ -3,6 +3,7 @@
 
 import Diagnostics
 import Foundation
+import SystemPackage
 import Testing
 
 @testable import Spool
@@ -270,6 +271,20 @@ import Testing
         try job(.answered, ["a.jpg": image], ["answer.json": answer("copy"), "publishing": []])
         try make(hidden, answer("copy"))
         _ = try await recover(["a.json: ok"])
+    }
+
+    /// The copy is whole, and stays so while the rename fails: sweeping it away would lose the answer.
+    @Test func s8WithAnOutboxElsewhereThatHasATrouble() async throws {
+        try job(.answered, ["a.jpg": image], ["answer.json": answer("copy"), "publishing": []])
+        try make("\(sandbox.outbox)/.\(StateTableTests.id).tmp", answer("copy"))
+        let saboteur = Saboteur(
+            .init(target: 0, fault: .fails(.ioError), isDeath: false, counts: { $0 == .renameNoReplace }))
+        saboteur.arm()
+        let bench = try Bench(sandbox, saboteur: saboteur)
+        try await bench.start()
+        #expect(saboteur.hit != nil)
+        try await bench.finish()
+        #expect(await bench.books == ["a.json: ok"])
     }
 
     @Test func s9WithAnOutboxElsewhere() async throws {

@@ -53,6 +53,27 @@ import Testing
         _ = try Bench(bench.sandbox)
     }
 
+    @Test func jobsDoNotWaitForAnInboxThatIsAway() async throws {
+        let bench = try await started()
+        bench.sandbox.drop("a.jpg", photo("a"))
+        await bench.pass(.seconds(1))
+        Sandbox.move(bench.sandbox.inbox, bench.sandbox.inbox + "-away")
+        try await bench.restart()
+        try await bench.workAll()
+        #expect(await bench.books == ["a.json: ok"])
+    }
+
+    @Test func impossibleConfigurationsAreRefused() throws {
+        let changes: [@Sendable (inout SpoolConfiguration) -> Void] = [
+            { $0.settle = .seconds(-1) }, { $0.retry.maximum = .seconds(Int64.max) }, { $0.limits.jobs = 0 },
+            { $0.limits.imageBytes = Int.max }, { $0.retention.done = .seconds(-5) },
+        ]
+        for change in changes {
+            let failure = #expect(throws: Failure.self) { try Bench(Sandbox(), adjust: change) }
+            #expect(failure?.code == .configurationInvalid)
+        }
+    }
+
     // MARK: The outbox
 
     @Test func anOutboxThatIsAwayHoldsOutcomesBack() async throws {
@@ -81,7 +102,7 @@ import Testing
         sandbox.drop("b.png", [1])
         let root = sandbox.root
         await #expect(processExitsWith: .success) { [root = root as String] in
-            umask(0o137)
+            umask(0o077)
             let bench = try Bench(Sandbox(at: root))
             try await bench.start()
             await bench.pass(.seconds(4))
@@ -108,6 +129,28 @@ import Testing
         for name in ["a.json", "b.json"] {
             #expect(try FileSystem().status(handle / Layout.known(name))?.group == 4242)
         }
+    }
+
+    @Test func aNameThatIsTakenAtTheLastMomentIsNotOverwritten() async throws {
+        let sandbox = Sandbox()
+        let saboteur = Saboteur(
+            .init(meanwhile: { operation, _ in
+                guard operation == .renameNoReplace else { return }
+                // Both names that come first, before either is tried.
+                for name in ["a.json", "a-2.json"] {
+                    _ = FileManager.default.createFile(
+                        atPath: "\(sandbox.outbox)/\(name)", contents: Data("theirs".utf8))
+                }
+            }))
+        let bench = try Bench(sandbox, saboteur: saboteur)
+        try await bench.start()
+        bench.sandbox.drop("a.jpg", photo("a"))
+        await bench.pass(.seconds(1))
+        let job = try #require(await bench.spool.takeJobs(atMost: 1).first)
+        let name = try #require(FileName("a-3.json"))
+        #expect(try await bench.spool.commit(job, answer: bench.document(job, nil)) == .published(name))
+        #expect(sandbox.text("outbox/a.json") == "theirs")
+        #expect(await bench.spool.job(named: job.id)?.outcome == name)
     }
 
     // MARK: Other file systems

@@ -165,6 +165,27 @@ import Testing
         await bench.expectAtRest()
     }
 
+    /// A start that counted a strike and died, wherever it did, has counted one.
+    @Test func aStrikeIsCountedOnceHoweverOftenRecoveryIsCutOff() async throws {
+        var target = 0
+        while true {
+            let bench = try await queued(1)
+            try await die(bench, struck: false)
+            let job = try #require(await bench.spool.takeJobs(atMost: 1).first)
+            try Data("SEGV \(job.id)\n".utf8).write(to: URL(fileURLWithPath: bench.sandbox.spool + "/strikes"))
+            let saboteur = Saboteur(.init(target: target))
+            saboteur.arm()
+            try? await bench.restart(saboteur: saboteur)
+            saboteur.kill()
+            try await bench.restart()
+            #expect(await bench.spool.jobs().first?.strikes == 1, "died at \(saboteur.hit ?? "the end")")
+            #expect(await bench.spool.jobs().first?.uncleanEnds == 1, "died at \(saboteur.hit ?? "the end")")
+            if saboteur.hit == nil { break }
+            target += 1
+        }
+        #expect(target > 5)
+    }
+
     @Test func fiveUncleanEndsInARowArePoison() async throws {
         let bench = try await queued(1)
         try await die(bench, struck: false)

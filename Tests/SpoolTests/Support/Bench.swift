@@ -67,6 +67,8 @@ final class Saboteur: Sendable {
         var isDeath = true
         /// Which calls count.
         var counts: @Sendable (FileOperation) -> Bool = Saboteur.isVisible
+        /// Sees every call before it is made: what others do at that very moment.
+        var meanwhile: @Sendable (FileOperation, Location) -> Void = { _, _ in }
     }
 
     /// Calls that leave the disk other than it was: dying before any other call is dying before the next one of these.
@@ -102,7 +104,8 @@ final class Saboteur: Sendable {
 
     var hook: FileSystem.Hook {
         { [self] operation, location in
-            state.withLock { state in
+            state.withLock { $0.plan.meanwhile }(operation, location)
+            return state.withLock { state in
                 if state.isDead { return .fails(Saboteur.dead) }
                 guard state.isArmed, state.plan.counts(operation) else { return nil }
                 defer { state.count += 1 }
