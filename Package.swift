@@ -17,14 +17,47 @@ let cSettings: [CSetting] = [
     .enableWarning("extra"),
     .treatAllWarnings(as: .error),
     .define("_GNU_SOURCE"),
+    .unsafeFlags(["-O3"]),  // kernels are compiled for speed in every configuration
 ]
+
+/// A library of ours with its tests.
+func library(
+    _ name: String, _ dependencies: [Target.Dependency], tests: [Target.Dependency] = [], fixtures: Bool = false
+) -> [Target] {
+    [
+        .target(name: name, dependencies: dependencies, swiftSettings: swiftSettings),
+        .testTarget(
+            name: "\(name)Tests", dependencies: [.target(name: name)] + dependencies + tests,
+            resources: fixtures ? [.copy("Fixtures")] : [], swiftSettings: swiftSettings),
+    ]
+}
+
+let nio: [Target.Dependency] = [
+    .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
+    .product(name: "NIOHTTP1", package: "swift-nio"),
+]
+let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
+
+var targets: [Target] = [
+    .target(name: "CKernels", cSettings: cSettings),
+    .target(name: "CJPEG", cSettings: cSettings, linkerSettings: [.linkedLibrary("jpeg")]),
+    .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
+]
+targets += library("Diagnostics", [])
+targets += library("Tensor", ["CKernels", "Diagnostics"])
+targets += library("ModelFile", ["Diagnostics", "Tensor"], fixtures: true)
+targets += library("Text", ["Diagnostics", "ModelFile"], fixtures: true)
+targets += library("Vision", ["CJPEG", "Diagnostics", "ModelFile", "Tensor"], fixtures: true)
+targets += library("Language", ["Diagnostics", "ModelFile", "Tensor"])
+targets += library("Specification", ["CYAML", "Diagnostics"])
+targets += library(
+    "MemVP", ["Diagnostics", "Language", "ModelFile", "Specification", "Tensor", "Text", "Vision", crypto])
 
 let package = Package(
     name: "memvpd",
-    targets: [
-        .target(name: "Diagnostics", swiftSettings: swiftSettings),
-        .target(name: "Tensor", dependencies: ["Diagnostics"], swiftSettings: swiftSettings),
-        .testTarget(name: "DiagnosticsTests", dependencies: ["Diagnostics"], swiftSettings: swiftSettings),
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
     ],
+    targets: targets,
     cLanguageStandard: .c17
 )

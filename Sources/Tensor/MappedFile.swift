@@ -8,13 +8,14 @@ public import Diagnostics
 import Glibc
 
 /// A file mapped read-only and shared between processes (mmap(2), MAP_SHARED).
-public final class MappedFile: Sendable {
+@safe public final class MappedFile: @unchecked Sendable {
     /// The path it was opened by, for messages.
     public let path: String
     /// The file's length in bytes.
     public let count: Int
 
-    private let address: UInt
+    /// The first byte, for weights that stay mapped; only Tensor uses it.
+    let base: UnsafeRawPointer
 
     /// Maps the regular file at `path`.
     ///
@@ -41,18 +42,18 @@ public final class MappedFile: Sendable {
             throw Failure(.inputOutput, path, "cannot be mapped: \(MappedFile.text(errno))")
         }
         self.path = path
-        address = UInt(bitPattern: base)
+        unsafe self.base = UnsafeRawPointer(base)
     }
 
     deinit {
-        if let base = unsafe UnsafeMutableRawPointer(bitPattern: address) { unsafe munmap(base, count) }
+        unsafe munmap(UnsafeMutableRawPointer(mutating: base), count)
     }
 
     /// The file's bytes, valid while the object lives.
     public var bytes: RawSpan {
         @_lifetime(borrow self)
         get {
-            let raw = unsafe UnsafeRawBufferPointer(start: UnsafeRawPointer(bitPattern: address), count: count)
+            let raw = unsafe UnsafeRawBufferPointer(start: base, count: count)
             return unsafe _overrideLifetime(RawSpan(_unsafeBytes: raw), borrowing: self)
         }
     }

@@ -39,7 +39,7 @@ typedef struct {
 // int8 activations, one row a token or pixel, with their scale and the sum of their integers
 // (the sum undoes the +128 offset of u8 x s8 instructions).
 typedef struct {
-    int8_t *values;  // [rows][stride], zero from `columns` to `stride`; stride is a multiple of 64, 64-byte aligned
+    int8_t *values;  // [rows][stride], zero from `columns` to `stride`; stride is a multiple of 16, 64-byte aligned
     float *scales;   // [rows]
     int32_t *sums;   // [rows]
     int32_t columns;
@@ -59,7 +59,7 @@ typedef struct {
 typedef struct {
     const float *keys;    // [length][kv_heads * head_size]
     const float *values;  // [length][kv_heads * head_size]
-    int32_t length;       // positions to attend to: the row's own position + 1 (causal), or all
+    int32_t length;       // positions to attend to, at least 1: the row's own position + 1 (causal), or all
 } mk_attention_row;
 
 typedef struct {
@@ -106,14 +106,15 @@ typedef struct {
 
     // Symmetric per-row quantisation: scale = max|x| / 127 (a row of zeros has scale 1), q = round-half-even(x / scale)
     // as x * (127 / max|x|), clamped to +-127; fills values, scales and sums of rows begin ..< end. Zeroes columns ..< stride.
-    // NaN becomes 0 and infinities saturate; both are the caller's bug, and neither may trap.
+    // NaN becomes 0 and infinities saturate (max|x| counts as the largest finite number); both are the caller's bug, and
+    // neither may trap. A row with max|x| below 1e-30 counts as zeros: 127 / max|x| would overflow.
     void (*quantize_rows)(const float *x, int32_t x_stride, int32_t begin, int32_t end, mk_activations_i8 *out);
 
     // The same with one given scale for all rows (a convolutional tensor): q = clamp(round-half-even(x * inverse_scale)).
     void (*quantize_rows_with_scale)(const float *x, int32_t x_stride, int32_t begin, int32_t end, float scale,
                                      float inverse_scale, mk_activations_i8 *out);
 
-    // max |x| over count values (exact, so its order does not matter).
+    // max |x| over count values (exact, so its order does not matter); NaN is passed over.
     float (*max_abs)(const float *x, size_t count);
 
     // RMSNorm (arXiv 1910.07467): y = x / sqrt(mean(x^2) + epsilon) * weight, rows begin ..< end.
@@ -121,7 +122,7 @@ typedef struct {
                      int32_t begin, int32_t end, float *y, int32_t y_stride);
 
     // Rotary position embedding (arXiv 2104.09864) in place, interleaved pairs (2i, 2i+1) as in the LLaMA release:
-    // x: one row of heads * head_size values; cosines, sines: [head_size / 2] for the row's position.
+    // x: one row of heads * head_size values, head_size a multiple of 16; cosines, sines: [head_size / 2] for the position.
     void (*rope)(float *x, int32_t heads, int32_t head_size, const float *cosines, const float *sines);
 
     // Softmax attention of query rows begin ..< end, all heads (grouped-query: head h reads kv head h / (heads / kv_heads)).
@@ -132,11 +133,13 @@ typedef struct {
     void (*swiglu)(const float *x, int32_t x_stride, int32_t panels, int32_t begin, int32_t end, float *y,
                    int32_t y_stride);
 
-    // SiLU in place on count values: x / (1 + exp(-x)). The exponential is our own polynomial, so that bytes do not depend on libm.
+    // SiLU in place on count values: x / (1 + exp(-x)). The exponential is our own polynomial, so that bytes do not depend on
+    // libm; it is taken of -|x|, so no finite x overflows. NaN and -infinity give NaN.
     void (*silu)(float *x, size_t count);
 
     // Greedy choice and normaliser of one row of logits: index of the first maximum, and log(sum(exp(x - maximum))) + maximum.
-    // A NaN is never chosen over a number; all NaN gives index 0.
+    // A NaN is never chosen over a number; all NaN gives index 0. Any NaN makes logsumexp NaN, but an infinite maximum is its
+    // own normaliser (forbidden logits are -infinity).
     void (*argmax_logsumexp)(const float *x, int32_t count, int32_t *index, float *maximum, float *logsumexp);
 
     // Row `row` of W as float32 (token embedding), columns values.
@@ -145,7 +148,7 @@ typedef struct {
 
     // Depthwise convolution of output rows begin ..< end. x: [height][width][channels] int8 with one scale;
     // w: [kernel * kernel][channels] int8, w_scales, bias: [channels]; y: [out_height][out_width][channels] float32 =
-    // clamp(float(sum) * (x_scale * w_scale) + bias, low, high). Integer sums are exact.
+    // clamp(float(sum) * (x_scale * w_scale) + bias, low, high). Integer sums are exact. Any kernel size; up to 7 is fast.
     void (*depthwise_i8)(const mk_depthwise *shape, const int8_t *x, float x_scale, const int8_t *w, const float *w_scales,
                          const float *bias, int32_t begin, int32_t end, float *y);
     void (*depthwise_f32)(const mk_depthwise *shape, const float *x, const float *w, const float *bias, int32_t begin,
@@ -170,18 +173,21 @@ float mk_quantize_weight_row(const float *source, int32_t columns, int8_t *out);
 
 // ---- Threads ---------------------------------------------------------------------------------------------------
 
-// A pool of threads that run one job at a time, split into as many parts as threads; the caller runs part 0.
-// Between jobs the others spin briefly, then wait on a futex: no lock, no allocation after creation.
+// A pool of threads that run one job at a time, split into as many parts as threads. The caller and the others claim parts; one
+// that is late delays nothing, since the rest take its share. Between jobs the others spin briefly, then wait on a futex:
+// no lock, no allocation after creation. A NULL pool is the caller alone.
 typedef struct mk_pool mk_pool;
 mk_pool *mk_pool_create(int32_t threads);  // NULL when threads cannot be made (errno says why)
 int32_t mk_pool_threads(const mk_pool *pool);
 // Calls body(context, part, parts) for every part and returns when all have; one caller at a time.
 void mk_pool_run(mk_pool *pool, void (*body)(void *context, int32_t part, int32_t parts), void *context);
 void mk_pool_destroy(mk_pool *pool);
+// How many CPUs this process may run on (sched_getaffinity), at least 1.
+int32_t mk_allowed_cpus(void);
 
 // ---- Whole operations: a kernel, split over a pool ---------------------------------------------------------------
-// Each splits by output panels or rows in a fixed way; results do not depend on the split. `scores` of attention is
-// [threads][scores_stride].
+// Each splits by output panels or rows into chunks that the threads claim; results do not depend on the split. Jobs shorter than a wake-up stay on
+// the caller, as does everything where pool is NULL. `scores` of attention is [threads][scores_stride].
 
 void mk_run_matmul_i8(mk_pool *pool, const mk_table *table, const mk_activations_i8 *x, int32_t m, const mk_weights_i8 *w,
                       float *y, int32_t y_stride, mk_epilogue epilogue);
@@ -201,5 +207,7 @@ void mk_run_depthwise_i8(mk_pool *pool, const mk_table *table, const mk_depthwis
                          const int8_t *w, const float *w_scales, const float *bias, float *y);
 void mk_run_depthwise_f32(mk_pool *pool, const mk_table *table, const mk_depthwise *shape, const float *x, const float *w,
                           const float *bias, float *y);
+
+#include "CKernelsDecoder.h"
 
 #endif

@@ -1,0 +1,97 @@
+// Choosing the next token. Greedy by default; with a temperature the choice is random but repeatable: the generator is
+// seeded by the request, so the same request gives the same tokens in any batch, on any number of threads.
+
+import Glibc
+public import Tensor
+
+/// How tokens are chosen.
+public struct Sampling: Sendable, Equatable {
+    /// Divides the logits; 0 means greedy.
+    public var temperature: Float
+    /// Only the most likely tokens whose probabilities reach this sum take part (nucleus sampling, arXiv 1904.09751).
+    public var topP: Float
+    /// Seeds the generator.
+    public var seed: UInt64
+
+    /// Greedy unless a temperature is given.
+    public init(temperature: Float = 0, topP: Float = 1, seed: UInt64 = 0) {
+        self.temperature = temperature
+        self.topP = topP
+        self.seed = seed
+    }
+
+    /// The most likely token, always.
+    public static let greedy = Sampling()
+}
+
+/// A token that was chosen.
+public struct TokenChoice: Sendable, Equatable {
+    /// The token.
+    public let token: Int32
+    /// The natural logarithm of its probability under the model (before temperature and top-p).
+    public let logProbability: Float
+}
+
+/// Chooses tokens for one sequence.
+public struct Sampler: Sendable {
+    private let sampling: Sampling
+    private var generator: SplitMix64
+
+    /// A sampler at the start of its sequence of random numbers.
+    public init(_ sampling: Sampling) {
+        self.sampling = sampling
+        generator = SplitMix64(state: sampling.seed)
+    }
+
+    /// Chooses a token from row `row` of `logits`; of equal logits the lowest token wins.
+    public mutating func choose(_ logits: FloatRows, row: Int, compute: Compute) -> TokenChoice {
+        let best = compute.greedy(logits, row: row)
+        guard sampling.temperature > 0 else {
+            return TokenChoice(token: Int32(best.index), logProbability: best.logit - best.logSumExp)
+        }
+        let token = nucleus(logits.row(row), best: best.logit)
+        return TokenChoice(token: Int32(token), logProbability: logits.row(row)[token] - best.logSumExp)
+    }
+
+    private mutating func nucleus(_ logits: Span<Float>, best: Float) -> Int {
+        // Sorting by weight, then token, makes the order independent of the sort's stability.
+        var candidates: [(token: Int, weight: Double)] = []
+        candidates.reserveCapacity(logits.count)
+        var total = 0.0
+        for token in logits.indices {
+            let weight = exp(Double(logits[token] - best) / Double(sampling.temperature))
+            guard weight > 1e-12 else { continue }
+            candidates.append((token, weight))
+            total += weight
+        }
+        candidates.sort { $0.weight != $1.weight ? $0.weight > $1.weight : $0.token < $1.token }
+        var kept = 0.0
+        var count = 0
+        while count < candidates.count, count == 0 || kept < Double(sampling.topP) * total {
+            kept += candidates[count].weight
+            count += 1
+        }
+        var point = generator.nextUnit() * kept
+        for candidate in candidates.prefix(count) {
+            point -= candidate.weight
+            if point < 0 { return candidate.token }
+        }
+        return candidates[count - 1].token
+    }
+}
+
+/// SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, OOPSLA 2014).
+struct SplitMix64: Sendable {
+    var state: UInt64
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var z = state
+        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+        return z ^ (z >> 31)
+    }
+
+    /// Uniform in 0 ..< 1.
+    mutating func nextUnit() -> Double { Double(next() >> 11) * 0x1p-53 }
+}

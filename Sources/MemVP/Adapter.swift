@@ -1,0 +1,112 @@
+// A MemVP adapter (arXiv 2405.05615): the projector that turns patch features into memory rows, and the learned E₁ and E₂.
+//
+//     V = λ · fc2( SiLU( fc1( features ) ) )        keys = V + E₁        values = s · (V + E₂)
+//
+// Adapters are stored in float32 and quantised here, so one file serves int8 and float32 bundles alike.
+
+public import Diagnostics
+public import Tensor
+
+/// The trainable part of MemVP, for one base model.
+public struct Adapter: @unchecked Sendable {
+    // @unchecked: biases and embeddings are `AlignedStorage`, written before the value is shared and never after.
+
+    /// Shapes and constants of an adapter.
+    public struct Configuration: Sendable, Equatable {
+        /// Width of an image feature.
+        public var features: Int
+        /// Hidden width of the projector.
+        public var hidden: Int
+        /// Width of the language model.
+        public var width: Int
+        /// Memory rows.
+        public var slots: Int
+        /// λ: scales the projected features.
+        public var lambda: Float
+        /// s: scales the memory's contribution.
+        public var scale: Float
+
+        /// Shapes and constants; `Adapter.init` checks them.
+        public init(features: Int, hidden: Int, width: Int, slots: Int, lambda: Float, scale: Float) {
+            self.features = features
+            self.hidden = hidden
+            self.width = width
+            self.slots = slots
+            self.lambda = lambda
+            self.scale = scale
+        }
+    }
+
+    /// Row-major float32 tensors as trained.
+    public struct Tensors: Sendable {
+        /// [hidden, features]
+        public var fc1Weight: [Float]
+        /// [hidden]
+        public var fc1Bias: [Float]
+        /// [width, hidden]
+        public var fc2Weight: [Float]
+        /// [width]
+        public var fc2Bias: [Float]
+        /// [slots, width]
+        public var e1: [Float]
+        /// [slots, width]
+        public var e2: [Float]
+
+        /// The six tensors of an adapter.
+        public init(
+            fc1Weight: [Float], fc1Bias: [Float], fc2Weight: [Float], fc2Bias: [Float], e1: [Float], e2: [Float]
+        ) {
+            self.fc1Weight = fc1Weight
+            self.fc1Bias = fc1Bias
+            self.fc2Weight = fc2Weight
+            self.fc2Bias = fc2Bias
+            self.e1 = e1
+            self.e2 = e2
+        }
+    }
+
+    /// The adapter's shapes and constants.
+    public let configuration: Configuration
+    /// The arithmetic of its products.
+    public let precision: Precision
+
+    let fc1: WeightMatrix  // [hidden, features]
+    let fc1Bias: AlignedStorage<Float>  // [hidden]
+    let fc2: WeightMatrix  // [width, hidden]
+    let fc2Bias: AlignedStorage<Float>  // [width]
+    let e1: [Float]  // [slots, width]
+    let e2: [Float]  // [slots, width]
+
+    /// Packs an adapter for the arithmetic of its base.
+    ///
+    /// - Throws: `model_invalid` when a tensor's size does not fit the configuration or a value is not finite.
+    public init(_ configuration: Configuration, tensors: Tensors, precision: Precision) throws(Failure) {
+        let c = configuration
+        guard (1...65_536).contains(c.features), (1...65_536).contains(c.hidden), (1...65_536).contains(c.width),
+            (1...4_096).contains(c.slots), c.lambda.isFinite, c.scale.isFinite
+        else { throw Failure(.modelInvalid, "adapter", "has a shape or a constant out of range") }
+        for (name, values, count) in [
+            ("fc1.weight", tensors.fc1Weight, c.hidden * c.features), ("fc1.bias", tensors.fc1Bias, c.hidden),
+            ("fc2.weight", tensors.fc2Weight, c.width * c.hidden), ("fc2.bias", tensors.fc2Bias, c.width),
+            ("e1", tensors.e1, c.slots * c.width), ("e2", tensors.e2, c.slots * c.width),
+        ] {
+            guard values.count == count else {
+                throw Failure(.modelInvalid, "tensor \(name)", "has \(values.count) values where \(count) are needed")
+            }
+            guard values.allSatisfy(\.isFinite) else {
+                throw Failure(.modelInvalid, "tensor \(name)", "holds a value that is not finite")
+            }
+        }
+        self.configuration = c
+        self.precision = precision
+        fc1 = try WeightMatrix(
+            name: "fc1.weight", precision: precision, rows: c.hidden, columns: c.features,
+            values: tensors.fc1Weight.span)
+        fc2 = try WeightMatrix(
+            name: "fc2.weight", precision: precision, rows: c.width, columns: c.hidden, values: tensors.fc2Weight.span)
+        fc1Bias = AlignedStorage(tensors.fc1Bias)
+        fc2Bias = AlignedStorage(tensors.fc2Bias)
+        e1 = tensors.e1
+        e2 = tensors.e2
+    }
+}

@@ -1,0 +1,111 @@
+// Adapters as GGUF files: six float32 tensors, the constants, and the identity of the base they were trained for.
+
+public import Diagnostics
+public import ModelFile
+internal import Tensor
+
+/// Which base model an adapter belongs to: the hashes of the files that the base was converted from, so that the int8
+/// bundle and its float32 twin are the same base.
+public struct BaseIdentity: Sendable, Equatable {
+    /// SHA-256 of the language model's source file.
+    public let language: String
+    /// SHA-256 of the vision encoder's source file.
+    public let vision: String
+
+    /// Reads the identities from a bundle's two files.
+    ///
+    /// - Throws: `model_invalid` when a file does not say what it was made from.
+    public init(language: GGUFFile, vision: GGUFFile) throws(Failure) {
+        self.language = try language.string("memvpd.source.sha256")
+        self.vision = try vision.string("memvpd.source.sha256")
+    }
+
+    init(language: String, vision: String) {
+        self.language = language
+        self.vision = vision
+    }
+}
+
+/// Reading and writing of adapter files.
+enum AdapterFile {
+    static let architecture = "memvpd-adapter"
+
+    /// Names of the tensors, in the order of the file.
+    private static let names = ["fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias", "e1", "e2"]
+
+    /// Shapes of the tensors in the order of `names`.
+    private static func shapes(_ c: Adapter.Configuration) -> [[Int]] {
+        [
+            [c.hidden, c.features], [c.hidden], [c.width, c.hidden], [c.width], [c.slots, c.width], [c.slots, c.width],
+        ]
+    }
+
+    /// Reads an adapter for a base.
+    ///
+    /// - Throws: `adapter_mismatch` when it was trained for another base; `model_invalid`, `model_unsupported`.
+    static func read(path: String, precision: Precision, base: BaseIdentity) throws(Failure) -> Adapter {
+        let file = try GGUFFile(path: path)
+        let found = try file.string("general.architecture")
+        guard found == architecture else {
+            throw Failure(
+                .modelUnsupported, path, "has the architecture \(found)",
+                hint: "Adapters are made by `memvp convert adapter`.")
+        }
+        let trainedFor = BaseIdentity(
+            language: try file.string("memvp.base.language.sha256"), vision: try file.string("memvp.base.vision.sha256")
+        )
+        guard trainedFor == base else {
+            throw Failure(
+                .adapterMismatch, path, "was trained for another base model",
+                hint: "Use an adapter of this base, or the base it was trained for (SHA-256 \(trainedFor.language)).")
+        }
+        let configuration = Adapter.Configuration(
+            features: try file.integer("memvp.features"), hidden: try file.integer("memvp.hidden"),
+            width: try file.integer("memvp.width"), slots: try file.integer("memvp.slots"),
+            lambda: try file.float("memvp.lambda"), scale: try file.float("memvp.scale"))
+        guard
+            [configuration.features, configuration.hidden, configuration.width, configuration.slots].allSatisfy({
+                (1...65_536).contains($0)
+            })
+        else { throw Failure(.modelInvalid, "\(path): memvp.*", "has a shape out of range") }
+        var values: [[Float]] = []
+        for (name, shape) in zip(names, shapes(configuration)) {
+            values.append(try file.floats(of: file.required(name, .float32, shape)))
+        }
+        let tensors = Adapter.Tensors(
+            fc1Weight: values[0], fc1Bias: values[1], fc2Weight: values[2], fc2Bias: values[3], e1: values[4],
+            e2: values[5])
+        do {
+            return try Adapter(configuration, tensors: tensors, precision: precision)
+        } catch { throw error.about(path) }
+    }
+
+    /// Writes an adapter; `tensors` fit `configuration`.
+    ///
+    /// - Throws: the writer's failures.
+    static func write(
+        _ configuration: Adapter.Configuration, tensors: Adapter.Tensors, base: BaseIdentity, name: String,
+        to path: String
+    ) throws(Failure) {
+        let c = configuration
+        let metadata: [(String, GGUFValue)] = [
+            ("general.architecture", .string(architecture)),
+            ("general.name", .string(name)),
+            ("memvp.base.language.sha256", .string(base.language)),
+            ("memvp.base.vision.sha256", .string(base.vision)),
+            ("memvp.features", .uint32(UInt32(c.features))),
+            ("memvp.hidden", .uint32(UInt32(c.hidden))),
+            ("memvp.width", .uint32(UInt32(c.width))),
+            ("memvp.slots", .uint32(UInt32(c.slots))),
+            ("memvp.lambda", .float32(c.lambda)),
+            ("memvp.scale", .float32(c.scale)),
+        ]
+        let declarations = zip(names, shapes(c)).map { TensorDeclaration(name: $0, type: .float32, shape: $1) }
+        let writer = try GGUFWriter(path: path, metadata: metadata, tensors: declarations, alignment: 64)
+        let values = [
+            tensors.fc1Weight, tensors.fc1Bias, tensors.fc2Weight, tensors.fc2Bias, tensors.e1, tensors.e2,
+        ]
+        for tensor in values { try writer.write(tensor.span) }
+        try writer.finish()
+    }
+}

@@ -1,0 +1,171 @@
+// Answers tasks about images on one worker: encodes the image once, builds one memory for each adapter, and lets the
+// engine run the tasks of many images together.
+//
+// Invariant: used by one thread. An image's answers depend on its own bytes and tasks alone.
+
+public import Diagnostics
+internal import Language
+public import Specification
+public import Tensor
+internal import Text
+internal import Vision
+
+/// One worker's model state.
+public final class Answerer {
+    /// The bundle that is being served.
+    public let bundle: ModelBundle
+    private let compute: Compute
+    private let engine: Engine
+    private let vision: EfficientNetState
+    private var projectors: [String: VisualProjector] = [:]
+    private let prompts: PromptBook
+    private let promptLimit: Int
+    private var inFlight: [Int: Job] = [:]
+    private var jobOfStream: [Int: (job: Int, task: Int)] = [:]
+    private var nextJob = 0
+
+    /// A job whose tasks are in flight.
+    private struct Job {
+        var plans: [TaskPlan]
+        var results: [TokenResult?]
+        var streams: [Int]
+        var times: StageTimes
+        var submitted: ContinuousClock.Instant
+        var firstToken: ContinuousClock.Instant?
+        var promptTokens: Int
+    }
+
+    /// Buffers for one worker.
+    ///
+    /// - Parameters:
+    ///   - batch: sequences that go through the model together.
+    ///   - promptTokens: the longest prompt that is accepted.
+    ///   - answerTokens: the longest answer that is accepted.
+    /// - Throws: `model_invalid` when the bundle's templates do not fit its tokenizer.
+    public init(
+        bundle: ModelBundle, compute: Compute, batch: Int, promptTokens: Int = 1_024, answerTokens: Int = 256
+    ) throws(Failure) {
+        self.bundle = bundle
+        self.compute = compute
+        promptLimit = promptTokens
+        prompts = try PromptBook(bundle)
+        engine = Engine(
+            model: bundle.language, compute: compute,
+            limits: EngineLimits(
+                streams: batch, rows: 512, positions: promptTokens + answerTokens, slots: bundle.slots))
+        vision = EfficientNetState(bundle.vision.configuration)
+    }
+
+    /// The kernel path, for answers.
+    public var kernels: String { compute.kernels.name }
+    /// Whether another job can join the batch.
+    public var hasRoom: Bool { engine.freeStreams > 0 }
+    /// Whether nothing is in flight.
+    public var isIdle: Bool { inFlight.isEmpty }
+
+    /// Encodes the image and submits its tasks.
+    ///
+    /// - Parameters:
+    ///   - image: nil asks without an image: V = 0, E₁ and E₂ stay.
+    ///   - contentSeed: seeds sampling where the spec gives no seed; from the job's content, so repeats are equal.
+    /// - Returns: a number that `step` gives back.
+    /// - Throws: `prompt_too_long`, `spec_invalid` (naming the task), `adapter_mismatch` for an unknown adapter.
+    public func submit(
+        image: PreparedImage?, tasks: [TaskSpec.Task], adapters: [TaskKind: String] = [:], contentSeed: UInt64
+    ) throws(Failure) -> Int {
+        var plans: [TaskPlan] = []
+        for (index, task) in tasks.enumerated() {
+            let plan = try prompts.plan(task, overrides: adapters, seed: contentSeed &+ UInt64(index))
+            guard plan.prompt.count <= promptLimit else {
+                throw Failure(
+                    .promptTooLong, "task \(task.id)",
+                    "has a prompt of \(plan.prompt.count) tokens; at most \(promptLimit) are read",
+                    hint: "Shorten the question, or raise limits.prompt_tokens.")
+            }
+            plans.append(plan)
+        }
+        let clock = ContinuousClock()
+        let start = clock.now
+        let memories = try memories(image, adapters: Set(plans.map(\.adapter)))
+        let tokenTasks = plans.map { TokenTask(prompt: $0.prompt, goal: $0.goal, memory: memories[$0.adapter]) }
+        if let unfit = tokenTasks.firstIndex(where: { !engine.fits($0) }) {
+            throw Failure(
+                .promptTooLong, "task \(plans[unfit].id)", "does not fit the context with its answer",
+                hint: "Shorten the question or the choices.")
+        }
+        let submitted = clock.now
+        nextJob += 1
+        let streams = engine.submit(tokenTasks)
+        for (task, stream) in streams.enumerated() { jobOfStream[stream] = (nextJob, task) }
+        inFlight[nextJob] = Job(
+            plans: plans, results: Array(repeating: nil, count: plans.count), streams: streams,
+            times: StageTimes(vision: submitted - start), submitted: submitted, firstToken: nil,
+            promptTokens: plans.reduce(0) { $0 + $1.prompt.count })
+        return nextJob
+    }
+
+    /// Runs one forward pass over everything in flight; returns the jobs that it ended.
+    public func step() -> [(job: Int, answers: AnswerSet)] {
+        let ended = engine.step()
+        let now = ContinuousClock.now
+        for number in Array(inFlight.keys) where inFlight[number]?.firstToken == nil {
+            let streams = inFlight[number]?.streams ?? []
+            if streams.contains(where: engine.hasStarted) { inFlight[number]?.firstToken = now }
+        }
+        for (stream, result) in ended {
+            guard let place = jobOfStream.removeValue(forKey: stream) else { continue }
+            inFlight[place.job]?.results[place.task] = result
+            if inFlight[place.job]?.firstToken == nil { inFlight[place.job]?.firstToken = now }
+        }
+        var finished: [(job: Int, answers: AnswerSet)] = []
+        for number in inFlight.keys.sorted() {
+            guard let job = inFlight[number] else { continue }
+            let results = job.results.compactMap { $0 }
+            guard results.count == job.plans.count else { continue }
+            inFlight[number] = nil
+            finished.append((number, answerSet(job, results: results, at: now)))
+        }
+        return finished
+    }
+
+    /// Drops a job; its answers will not come.
+    public func cancel(_ job: Int) {
+        guard let dropped = inFlight.removeValue(forKey: job) else { return }
+        engine.cancel(Set(dropped.streams))
+        for stream in dropped.streams { jobOfStream[stream] = nil }
+    }
+
+    private func answerSet(_ job: Job, results: [TokenResult], at now: ContinuousClock.Instant) -> AnswerSet {
+        var times = job.times
+        let first = job.firstToken ?? now
+        times.prefill = first - job.submitted
+        times.generate = now - first
+        return AnswerSet(
+            answers: zip(job.plans, results).map { prompts.answer($0, $1) }, times: times,
+            promptTokens: job.promptTokens,
+            generatedTokens: results.reduce(0) { $0 + $1.tokens.count })
+    }
+
+    private func memories(_ image: PreparedImage?, adapters names: Set<String>) throws(Failure) -> [String:
+        FeedForwardMemory]
+    {
+        let features = image.map { bundle.vision.encode($0.pixels.span, state: vision, compute: compute) }
+        var memories: [String: FeedForwardMemory] = [:]
+        for name in names.sorted() {
+            memories[name] = try projector(name).memory(of: features, compute: compute)
+        }
+        return memories
+    }
+
+    private func projector(_ name: String) throws(Failure) -> VisualProjector {
+        if let projector = projectors[name] { return projector }
+        guard let adapter = bundle.adapters[name] else {
+            throw Failure(
+                .specInvalid, "adapter \(name)", "is not in the model bundle",
+                hint: "It has \(bundle.adapters.keys.sorted().joined(separator: ", ")).")
+        }
+        let projector = try VisualProjector(adapter: adapter, patches: bundle.vision.configuration.patches)
+        projectors[name] = projector
+        return projector
+    }
+}

@@ -1,0 +1,253 @@
+// Continuous batching over one model: tasks join and leave between forward passes, prefill and decode share a pass.
+//
+// Invariants: used by one thread; a task's result depends on its own tokens and memory alone, never on its neighbours
+// (integer sums are exact and float reductions have a fixed order), so batching changes speed and nothing else.
+
+public import Language
+public import Tensor
+
+/// Sizes that bound an engine's memory.
+public struct EngineLimits: Sendable, Equatable {
+    /// Tasks in flight.
+    public var streams: Int
+    /// Tokens in one forward pass.
+    public var rows: Int
+    /// Tokens of prompt and answer together.
+    public var positions: Int
+    /// Memory rows of an image.
+    public var slots: Int
+
+    /// Sizes; the defaults suit two cores.
+    public init(streams: Int = 16, rows: Int = 512, positions: Int = 2_048, slots: Int = 1_024) {
+        self.streams = streams
+        self.rows = rows
+        self.positions = positions
+        self.slots = slots
+    }
+}
+
+/// Runs tasks on a language model, many at a time.
+public final class Engine {
+    /// A task that has ended.
+    public typealias Finished = (id: Int, result: TokenResult)
+
+    /// The language model.
+    public let model: LlamaModel
+    /// The engine's sizes.
+    public let limits: EngineLimits
+    /// Forward passes run so far.
+    public private(set) var passes = 0
+
+    private let compute: Compute
+    private let state: LlamaState
+    private let rows: TokenRows
+    private var streams: [Stream] = []
+    private var prefixes: [SharedPrefix] = []
+    private var nextID = 0
+    private var wants: [Want] = []
+    private var wantedRows: [Int] = []
+
+    /// Who waits for a row's logits.
+    private enum Want {
+        case next(Stream)
+        case score(Branch, of: Stream, target: Int32)
+    }
+
+    /// An engine with buffers for its limits.
+    public init(model: LlamaModel, compute: Compute, limits: EngineLimits) {
+        self.model = model
+        self.compute = compute
+        self.limits = limits
+        rows = TokenRows(capacity: limits.rows)
+        state = LlamaState(
+            model.configuration, compute: compute, rows: limits.rows, logitRows: max(1, min(limits.streams, 32)),
+            positions: min(limits.positions, model.positions), slots: limits.slots)
+        streams.reserveCapacity(limits.streams)
+        wants.reserveCapacity(limits.rows)
+        wantedRows.reserveCapacity(limits.rows)
+    }
+
+    /// Tasks that can join now.
+    public var freeStreams: Int { max(0, limits.streams - streams.count) }
+    /// Whether nothing is in flight.
+    public var isIdle: Bool { streams.isEmpty }
+
+    /// Whether a task fits the engine at all; one that does not is refused before it is submitted.
+    public func fits(_ task: TokenTask) -> Bool {
+        guard !task.prompt.isEmpty, task.cacheCapacity <= min(limits.positions, model.positions) else { return false }
+        guard case .choose(let choices, _) = task.goal else { return true }
+        return choices.allSatisfy { !$0.isEmpty && $0.count <= limits.rows }
+    }
+
+    /// Adds the tasks of one job; those with one memory share the work of their common prefix.
+    ///
+    /// - Parameter tasks: each of which `fits`.
+    /// - Returns: an id for each task.
+    public func submit(_ tasks: [TokenTask]) -> [Int] {
+        let prefix = sharedPrefix(of: tasks)
+        return tasks.map { task in
+            nextID += 1
+            streams.append(Stream(id: nextID, task: task, prefix: task.memory === prefix?.memory ? prefix : nil))
+            return nextID
+        }
+    }
+
+    /// Whether a task's prompt is behind it.
+    public func hasStarted(_ id: Int) -> Bool {
+        streams.contains { $0.id == id && (!$0.result.tokens.isEmpty || !$0.branches.isEmpty) }
+    }
+
+    /// Drops tasks that nobody waits for any more.
+    public func cancel(_ ids: Set<Int>) { streams.removeAll { ids.contains($0.id) } }
+
+    /// Runs one forward pass; returns the tasks that it ended.
+    public func step() -> [Finished] {
+        gatherRows()
+        guard rows.count > 0 else { return [] }
+        passes += 1
+        model.forward(rows, state: state, compute: compute)
+        var ended: [Finished] = []
+        var start = 0
+        while start < wants.count {
+            let end = min(start + state.logitCapacity, wants.count)
+            let logits = model.logits(of: wantedRows[start..<end], state: state, compute: compute)
+            for index in start..<end {
+                if let stream = deliver(wants[index], logits: logits, row: index - start) {
+                    ended.append((stream.id, stream.result))
+                }
+            }
+            start = end
+        }
+        if !ended.isEmpty {
+            streams.removeAll { stream in ended.contains { $0.id == stream.id } }
+            prefixes.removeAll { prefix in !streams.contains { $0.prefix === prefix } }
+        }
+        return ended
+    }
+
+    // MARK: Gathering a pass
+
+    private func sharedPrefix(of tasks: [TokenTask]) -> SharedPrefix? {
+        guard let first = tasks.first, tasks.count > 1, tasks.allSatisfy({ $0.memory === first.memory }) else {
+            return nil
+        }
+        // The last token of a prompt is never shared: its row yields the task's own first logits.
+        var length = first.prompt.count - 1
+        for task in tasks.dropFirst() {
+            length = min(length, task.prompt.count - 1)
+            if let difference = (0..<max(0, length)).first(where: { task.prompt[$0] != first.prompt[$0] }) {
+                length = difference
+            }
+        }
+        guard length > 0 else { return nil }
+        let prefix = SharedPrefix(
+            tokens: first.prompt[..<length], memory: first.memory, cache: model.makeCache(capacity: length))
+        prefixes.append(prefix)
+        return prefix
+    }
+
+    private func gatherRows() {
+        rows.removeAll()
+        wants.removeAll(keepingCapacity: true)
+        wantedRows.removeAll(keepingCapacity: true)
+        for prefix in prefixes where !prefix.pending.isEmpty {
+            _ = appendPart(of: &prefix.pending, cache: prefix.cache, memory: prefix.memory)
+        }
+        for stream in streams {
+            if stream.branchesLeft > 0 { gatherBranches(of: stream) }
+            guard !stream.pending.isEmpty, let cache = readyCache(of: stream) else { continue }
+            guard let placed = appendPart(of: &stream.pending, cache: cache, memory: stream.task.memory) else { return }
+            guard stream.pending.isEmpty else { return }
+            wants.append(.next(stream))
+            wantedRows.append(placed.upperBound - 1)
+        }
+    }
+
+    /// Places as many pending tokens as the pass has room for; nil when there was none.
+    private func appendPart(
+        of pending: inout ArraySlice<Int32>, cache: KeyValueCache, memory: FeedForwardMemory?
+    ) -> Range<Int>? {
+        let part = pending.prefix(rows.capacity - rows.count)
+        guard !part.isEmpty, let placed = rows.append(part, cache: cache, memory: memory) else { return nil }
+        pending = pending.dropFirst(part.count)
+        return placed
+    }
+
+    private func readyCache(of stream: Stream) -> KeyValueCache? {
+        if let cache = stream.cache { return cache }
+        let cache: KeyValueCache
+        if let prefix = stream.prefix {
+            guard prefix.cache.length == prefix.length, prefixIsComputed(prefix) else { return nil }
+            cache = prefix.cache.copy(first: prefix.length, capacity: stream.task.cacheCapacity)
+        } else {
+            cache = model.makeCache(capacity: stream.task.cacheCapacity)
+        }
+        stream.cache = cache
+        return cache
+    }
+
+    /// A prefix whose last rows were only just placed in this pass is not there to be copied yet.
+    private func prefixIsComputed(_ prefix: SharedPrefix) -> Bool { !rows.contains(prefix.cache) }
+
+    private func gatherBranches(of stream: Stream) {
+        guard case .choose(_, let end) = stream.task.goal else { return }
+        for branch in stream.branches where !branch.isPlaced {
+            guard let placed = rows.append(branch.tokens[...], cache: branch.cache, memory: stream.task.memory) else {
+                return
+            }
+            branch.isPlaced = true
+            for (offset, row) in placed.enumerated() {
+                let target = offset + 1 < branch.tokens.count ? branch.tokens[offset + 1] : end
+                wants.append(.score(branch, of: stream, target: target))
+                wantedRows.append(row)
+            }
+        }
+    }
+
+    // MARK: Delivering logits
+
+    /// Gives a row's logits to who waits for them; returns the stream when that ended it.
+    private func deliver(_ want: Want, logits: FloatRows, row: Int) -> Stream? {
+        switch want {
+        case .next(let stream):
+            switch stream.task.goal {
+            case .generate(let maximumTokens, let end, _):
+                let choice = stream.sampler.choose(logits, row: row, compute: compute)
+                return stream.accept(choice, maximumTokens: maximumTokens, end: end) ? stream : nil
+            case .choose(let choices, _):
+                branch(stream, into: choices, logits: logits, row: row)
+                return nil
+            }
+        case .score(let branch, let stream, let target):
+            branch.score += logProbability(of: target, logits: logits, row: row)
+            stream.branchesLeft -= 1
+            guard stream.branchesLeft == 0 else { return nil }
+            settle(stream)
+            return stream
+        }
+    }
+
+    private func logProbability(of token: Int32, logits: FloatRows, row: Int) -> Double {
+        Double(logits.row(row)[Int(token)]) - Double(compute.greedy(logits, row: row).logSumExp)
+    }
+
+    private func branch(_ stream: Stream, into choices: [[Int32]], logits: FloatRows, row: Int) {
+        guard let cache = stream.cache else { return }
+        stream.branches = choices.map { tokens in
+            Branch(
+                tokens: tokens, cache: cache.copy(first: cache.length, capacity: cache.length + tokens.count),
+                firstScore: logProbability(of: tokens[0], logits: logits, row: row))
+        }
+        stream.branchesLeft = choices.reduce(0) { $0 + $1.count }
+    }
+
+    private func settle(_ stream: Stream) {
+        stream.result.choiceScores = stream.branches.map(\.score)
+        stream.result.finish = .choice
+        var best = 0
+        for index in stream.branches.indices where stream.branches[index].score > stream.branches[best].score {
+            best = index
+        }
+        stream.result.tokens = stream.branches[best].tokens
+    }
+}

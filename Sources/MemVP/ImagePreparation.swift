@@ -1,0 +1,19 @@
+// From a photo's bytes to the encoder's input, as the bundle describes it.
+
+public import Diagnostics
+internal import Specification
+public import Vision
+
+extension ModelBundle {
+    /// Decodes a photo, squashes it to the encoder's square and normalises it.
+    ///
+    /// - Throws: the photo decoder's failures, with an empty object for the caller to name.
+    public func prepare(photo bytes: [UInt8], limits: ImageLimits = ImageLimits()) throws(Failure) -> PreparedImage {
+        let side = description.image.side
+        let photo = try PhotoDecoder.decode(bytes, for: side, limits: limits)
+        let square = try Resize.square(photo.image, side: side)
+        return PreparedImage(
+            pixels: normalisation.apply(to: square, layout: .channelsLast), width: photo.width, height: photo.height,
+            warnings: photo.warnings.map { "\($0)" })
+    }
+}

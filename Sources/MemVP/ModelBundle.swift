@@ -1,0 +1,135 @@
+// A model bundle: a directory with model.yaml, language.gguf, vision.gguf and adapters/*.gguf (DESIGN 4, docs/FORMAT.md).
+//
+// Invariant: what a loaded bundle holds is immutable and shared by all workers; every file's SHA-256 was compared with
+// model.yaml, so the hashes in answers are true. Failure modes: `model_missing`, `model_invalid`, `adapter_mismatch`.
+
+internal import Crypto
+public import Diagnostics
+internal import FoundationEssentials
+public import Language
+internal import ModelFile
+public import Specification
+public import Tensor
+public import Text
+public import Vision
+
+/// A model with its adapters, ready for workers.
+public final class ModelBundle: Sendable {
+    /// The bundle's directory.
+    public let path: String
+    /// What model.yaml says.
+    public let description: ModelDescription
+    /// The language model.
+    public let language: LlamaModel
+    /// The vision encoder.
+    public let vision: EfficientNetLite
+    /// Text to tokens and back.
+    public let tokenizer: any Tokenizer
+    /// The adapters, by name.
+    public let adapters: [String: Adapter]
+    /// How photos are normalised.
+    public let normalisation: Normalisation
+    /// The arithmetic of all parts.
+    public let precision: Precision
+
+    /// Opens the bundle in the directory `path`.
+    ///
+    /// - Parameters:
+    ///   - positions: the longest context that will be asked for.
+    ///   - verify: whether files are hashed and compared with model.yaml.
+    /// - Throws: `model_missing` when there is no bundle, `model_invalid` when a file is damaged or is not the one that
+    ///   model.yaml names, `adapter_mismatch` for an adapter of another base.
+    public init(path: String, positions: Int = 2_048, verify: Bool = true) throws(Failure) {
+        let yaml = try ModelBundle.description(in: path)
+        let languageFile = try GGUFFile(path: "\(path)/language.gguf")
+        let visionFile = try GGUFFile(path: "\(path)/vision.gguf")
+        if verify { try ModelBundle.verify(yaml, in: path) }
+        let language = try LlamaModel(file: languageFile, positions: positions)
+        let vision = try EfficientNetLite(file: visionFile)
+        guard vision.configuration.precision == language.configuration.precision,
+            vision.configuration.side == yaml.image.side
+        else {
+            throw Failure(
+                .modelInvalid, path, "language.gguf, vision.gguf and model.yaml do not belong together",
+                hint: "Convert the model again.")
+        }
+        precision = language.configuration.precision
+        tokenizer = try languageFile.metadata.tokenizer()
+        var adapters: [String: Adapter] = [:]
+        for file in yaml.files.keys.sorted() where file.hasPrefix("adapters/") && file.hasSuffix(".gguf") {
+            let name = String(file.dropFirst("adapters/".count).dropLast(".gguf".count))
+            adapters[name] = try AdapterFile.read(
+                path: "\(path)/\(file)", precision: language.configuration.precision,
+                base: BaseIdentity(language: languageFile, vision: visionFile))
+        }
+        for (name, adapter) in adapters {
+            let c = adapter.configuration
+            guard c.width == language.configuration.width, c.features == vision.configuration.head,
+                c.slots >= vision.configuration.patches
+            else {
+                throw Failure(
+                    .adapterMismatch, "\(path)/adapters/\(name).gguf", "does not fit the widths of this model",
+                    hint: "Use an adapter that was trained for this base.")
+            }
+        }
+        do {
+            normalisation = try Normalisation(
+                divisor: Float(yaml.image.divisor), means: yaml.image.mean.map { Float($0) },
+                deviations: yaml.image.deviation.map { Float($0) })
+        } catch { throw error.about("\(path)/model.yaml") }
+        self.path = path
+        description = yaml
+        self.language = language
+        self.vision = vision
+        self.adapters = adapters
+    }
+
+    /// Memory rows of the widest adapter.
+    public var slots: Int { adapters.values.map(\.configuration.slots).max() ?? 1 }
+
+    /// Reads model.yaml alone.
+    ///
+    /// - Throws: `model_missing` when there is none, `model_invalid` when it is wrong.
+    static func description(in path: String) throws(Failure) -> ModelDescription {
+        let file = "\(path)/model.yaml"
+        guard let bytes = FileManager.default.contents(atPath: file) else {
+            throw Failure(
+                .modelMissing, file, "is not there or cannot be read",
+                hint:
+                    "Install a model with `memvp models install FILE.tar`, or make the default one with `make models`.")
+        }
+        return try ModelDescription(yaml: [UInt8](bytes), named: file)
+    }
+
+    private static func verify(_ description: ModelDescription, in path: String) throws(Failure) {
+        for (file, expected) in description.files.sorted(by: { $0.key < $1.key }) {
+            let found = try sha256(ofFile: "\(path)/\(file)")
+            guard found == expected else {
+                throw Failure(
+                    .modelInvalid, "\(path)/\(file)", "is not the file that model.yaml names (SHA-256 \(found))",
+                    hint: "Copy or convert the model again.")
+            }
+        }
+    }
+
+    /// The SHA-256 of a file in lower-case hexadecimal.
+    ///
+    /// - Throws: `model_missing` when it cannot be read.
+    public static func sha256(ofFile path: String) throws(Failure) -> String {
+        do {
+            return hexadecimal(SHA256.hash(data: try Data(contentsOf: URL(filePath: path), options: .alwaysMapped)))
+        } catch {
+            throw Failure(.modelMissing, path, "cannot be read", hint: "Convert or install the model again.")
+        }
+    }
+
+    /// The SHA-256 of bytes in lower-case hexadecimal.
+    public static func sha256(of bytes: [UInt8]) -> String { hexadecimal(SHA256.hash(data: bytes)) }
+
+    private static func hexadecimal(_ digest: SHA256.Digest) -> String {
+        let digits = Array("0123456789abcdef".utf8)
+        var text: [UInt8] = []
+        for byte in digest { text += [digits[Int(byte >> 4)], digits[Int(byte & 15)]] }
+        return String(decoding: text, as: UTF8.self)
+    }
+}

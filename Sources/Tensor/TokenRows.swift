@@ -1,0 +1,94 @@
+// The rows of one forward pass through a decoder: which sequence and position each row stands for, and whose memory it sees.
+//
+// Rows of several sequences stand end to end (a ragged batch): prefill and decode are the same call. Invariant: the rows
+// of one sequence are neighbours and their positions ascend from the length of its cache.
+
+internal import CKernels
+
+/// Extra rows of every feed-forward layer: y += SiLU(x keysᵀ) values (MemVP, arXiv 2405.05615, equation in DESIGN 1).
+public final class FeedForwardMemory: Sendable {
+    /// V + E₁. [slots, width]
+    public let keys: WeightMatrix
+    /// (s · (V + E₂))ᵀ. [width, slots]
+    public let values: WeightMatrix
+
+    /// Key rows and value columns of one image (or of none).
+    public init(keys: WeightMatrix, values: WeightMatrix) {
+        precondition(keys.rows == values.columns && keys.columns == values.rows && keys.precision == values.precision)
+        self.keys = keys
+        self.values = values
+    }
+
+    /// Memory rows.
+    public var slots: Int { keys.rows }
+}
+
+/// The rows of one forward pass.
+@safe public final class TokenRows {
+    /// Rows there is room for.
+    public let capacity: Int
+    /// Rows added since `removeAll`.
+    public private(set) var count = 0
+    /// The token of each row.
+    public private(set) var tokens: [Int32]
+    /// Neighbouring rows that see the same memory.
+    private(set) var groups: [(memory: FeedForwardMemory, rows: Range<Int>)] = []
+
+    private var caches: [KeyValueCache] = []
+    let places: AlignedStorage<mk_token_row>
+    let attentionRows: AlignedStorage<mk_attention_row>
+    let memoryGroups: AlignedStorage<mk_memory_group>
+    /// The longest context among the rows.
+    private(set) var longest = 0
+
+    /// Room for `capacity` rows.
+    public init(capacity: Int) {
+        self.capacity = max(1, capacity)
+        tokens = Array(repeating: 0, count: self.capacity)
+        unsafe places = AlignedStorage(count: self.capacity)
+        unsafe attentionRows = AlignedStorage(count: self.capacity)
+        unsafe memoryGroups = AlignedStorage(count: self.capacity)
+        groups.reserveCapacity(self.capacity)
+        caches.reserveCapacity(self.capacity)
+    }
+
+    /// Whether this pass computes tokens of `cache`.
+    public func contains(_ cache: KeyValueCache) -> Bool { caches.contains { $0 === cache } }
+
+    /// Starts a new pass.
+    public func removeAll() {
+        count = 0
+        longest = 0
+        groups.removeAll(keepingCapacity: true)
+        caches.removeAll(keepingCapacity: true)
+    }
+
+    /// Adds the next tokens of one sequence; its cache grows by as many.
+    ///
+    /// - Returns: the rows they take, or nil when the pass or the cache has no room for them.
+    public func append(_ newTokens: ArraySlice<Int32>, cache: KeyValueCache, memory: FeedForwardMemory?) -> Range<Int>?
+    {
+        guard newTokens.count <= capacity - count, newTokens.count <= cache.capacity - cache.length else { return nil }
+        let rows = count..<count + newTokens.count
+        for (offset, token) in newTokens.enumerated() {
+            tokens[count + offset] = token
+            unsafe places.base[count + offset] = mk_token_row(
+                cache: cache.storage.base, capacity: Int32(cache.capacity), position: Int32(cache.length + offset))
+        }
+        count = rows.upperBound
+        cache.advance(newTokens.count)
+        longest = max(longest, cache.length)
+        caches.append(cache)
+        guard let memory else { return rows }
+        if let last = groups.last, last.memory === memory, last.rows.upperBound == rows.lowerBound {
+            groups[groups.count - 1].rows = last.rows.lowerBound..<rows.upperBound
+        } else {
+            groups.append((memory, rows))
+        }
+        let group = groups[groups.count - 1]
+        unsafe memoryGroups.base[groups.count - 1] = mk_memory_group(
+            keys_i8: memory.keys.int8, values_i8: memory.values.int8, keys_f32: memory.keys.float32,
+            values_f32: memory.values.float32, begin: Int32(group.rows.lowerBound), end: Int32(group.rows.upperBound))
+        return rows
+    }
+}

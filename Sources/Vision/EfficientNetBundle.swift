@@ -1,0 +1,75 @@
+// Reads an encoder from a bundle's vision.gguf, whose tensors stand packed for the kernels (docs/FORMAT.md).
+
+public import Diagnostics
+public import ModelFile
+internal import Tensor
+
+extension EfficientNetConfiguration {
+    /// The architecture name of our own vision files.
+    public static let architecture = "memvpd-efficientnet-lite"
+    /// Prefix of the configuration's keys.
+    public static let keys = "efficientnet"
+}
+
+extension EfficientNetLite {
+    /// Maps the encoder in `file`.
+    ///
+    /// - Throws: `model_unsupported` for another architecture, `model_invalid` for missing or misshapen tensors.
+    public convenience init(file: GGUFFile) throws(Failure) {
+        let architecture = try file.string("general.architecture")
+        guard architecture == EfficientNetConfiguration.architecture else {
+            throw Failure(
+                .modelUnsupported, file.path, "has the architecture \(architecture)",
+                hint: "Convert it with `memvp convert` first.")
+        }
+        let name = try file.string("memvpd.precision")
+        guard let precision = Precision(rawValue: name) else {
+            throw Failure(.modelInvalid, "\(file.path): memvpd.precision", "is \(name)")
+        }
+        let configuration = try Self.configuration(of: file, precision: precision)
+        func pointwise(_ name: String, _ rows: Int, _ columns: Int) throws(Failure) -> EfficientNetWeights.Pointwise {
+            EfficientNetWeights.Pointwise(
+                weight: try file.packedMatrix(name, precision: precision, rows: rows, columns: columns),
+                bias: try file.vector("\(name).bias", count: rows))
+        }
+        var blocks: [EfficientNetWeights.Block] = []
+        for (index, block) in configuration.blocks.enumerated() {
+            let name = "blk.\(index)"
+            blocks.append(
+                EfficientNetWeights.Block(
+                    expand: block.expands ? try pointwise("\(name).expand", block.expanded, block.input) : nil,
+                    depthwise: try file.depthwiseWeights(
+                        "\(name).depthwise", precision: precision, channels: block.expanded, kernel: block.kernel),
+                    depthwiseBias: try file.vector("\(name).depthwise.bias", count: block.expanded),
+                    project: try pointwise("\(name).project", block.output, block.expanded)))
+        }
+        let last = configuration.blocks.last?.output ?? configuration.stem
+        self.init(
+            configuration: configuration,
+            weights: EfficientNetWeights(
+                stem: try pointwise("stem", configuration.stem, 27), blocks: blocks,
+                head: try pointwise("head", configuration.head, last)))
+    }
+
+    private static func configuration(of file: GGUFFile, precision: Precision) throws(Failure)
+        -> EfficientNetConfiguration
+    {
+        let keys = EfficientNetConfiguration.keys
+        let kernels = try file.integers("\(keys).block.kernel")
+        let strides = try file.integers("\(keys).block.stride")
+        let inputs = try file.integers("\(keys).block.input")
+        let expansions = try file.integers("\(keys).block.expanded")
+        let outputs = try file.integers("\(keys).block.output")
+        guard [strides, inputs, expansions, outputs].allSatisfy({ $0.count == kernels.count }) else {
+            throw Failure(.modelInvalid, "\(file.path): \(keys).block.*", "have different lengths")
+        }
+        return try EfficientNetConfiguration(
+            side: file.integer("\(keys).image_size"), stem: file.integer("\(keys).stem"),
+            blocks: kernels.indices.map { index in
+                EfficientNetBlock(
+                    kernel: kernels[index], stride: strides[index], input: inputs[index], expanded: expansions[index],
+                    output: outputs[index])
+            },
+            head: file.integer("\(keys).head"), precision: precision)
+    }
+}
