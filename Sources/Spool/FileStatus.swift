@@ -29,6 +29,7 @@ struct FileStatus: Sendable, Equatable {
     let kind: Kind
     let mode: UInt32
     let links: Int
+    let owner: UInt32
     let group: UInt32
     let identity: Identity
     let content: Content

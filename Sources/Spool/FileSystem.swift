@@ -120,7 +120,7 @@ struct FileSystem: Sendable {
             return try perform(.status, at) { () throws(Errno) in
                 try SystemBridge.status(at.root.descriptor, at.path)
             }
-        } catch  where error.errno == .noSuchFileOrDirectory {
+        } catch let fault where fault.errno == .noSuchFileOrDirectory {
             return nil
         }
     }
@@ -132,7 +132,7 @@ struct FileSystem: Sendable {
         let directory: DirectoryHandle
         do {
             directory = try openDirectory(at)
-        } catch  where error.errno == .noSuchFileOrDirectory {
+        } catch let fault where fault.errno == .noSuchFileOrDirectory {
             return
         }
         while let names = try nextBatch(directory) { try body(names) }
@@ -186,7 +186,7 @@ struct FileSystem: Sendable {
                 let size = try status(of: descriptor, at).size
                 return try read(descriptor, at, atMost: min(limit, Int(clamping: max(0, size))))
             }
-        } catch  where error.errno == .noSuchFileOrDirectory {
+        } catch let fault where fault.errno == .noSuchFileOrDirectory {
             return nil
         }
     }
@@ -201,7 +201,7 @@ struct FileSystem: Sendable {
             try perform(.makeDirectory, at) { () throws(Errno) in
                 try SystemBridge.makeDirectory(at.root.descriptor, at.path, mode: mode)
             }
-        } catch  where error.errno == .fileExists && !exclusively {
+        } catch let fault where fault.errno == .fileExists && !exclusively {
             return
         }
     }
@@ -213,7 +213,7 @@ struct FileSystem: Sendable {
         let descriptor: Int32
         do {
             descriptor = try createExclusively(at)
-        } catch  where error.errno == .fileExists {
+        } catch let fault where fault.errno == .fileExists {
             // A torn write of an earlier life, under a name that nobody but us uses.
             try remove(at)
             descriptor = try createExclusively(at)
@@ -253,7 +253,7 @@ struct FileSystem: Sendable {
         try perform(.syncDirectory, at) { () throws(Errno) in
             do throws(Errno) {
                 try SystemBridge.sync(directory.descriptor)
-            } catch  where error == .invalidArgument {
+            } catch let fault where fault == .invalidArgument {
                 // A file system that cannot sync a directory (some network and FUSE ones) says so with EINVAL.
             }
         }
@@ -287,7 +287,7 @@ struct FileSystem: Sendable {
             try perform(.renameNoReplace, from) { () throws(Errno) in
                 try SystemBridge.renameNoReplace(from.root.descriptor, from.path, to.root.descriptor, to.path)
             }
-        } catch  where error.errno == .invalidArgument {
+        } catch let fault where fault.errno == .invalidArgument {
             try link(from, to)
             try remove(from)
         }
@@ -303,7 +303,7 @@ struct FileSystem: Sendable {
     func remove(_ at: Location) throws(FileFault) {
         do {
             try perform(.unlink, at) { () throws(Errno) in try SystemBridge.unlink(at.root.descriptor, at.path) }
-        } catch  where error.errno == .noSuchFileOrDirectory {
+        } catch let fault where fault.errno == .noSuchFileOrDirectory {
             return
         }
     }
@@ -314,7 +314,7 @@ struct FileSystem: Sendable {
             try perform(.removeDirectory, at) { () throws(Errno) in
                 try SystemBridge.unlink(at.root.descriptor, at.path, directoryItself: true)
             }
-        } catch  where error.errno == .noSuchFileOrDirectory {
+        } catch let fault where fault.errno == .noSuchFileOrDirectory {
             return
         }
     }

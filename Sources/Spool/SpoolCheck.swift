@@ -58,7 +58,7 @@ extension Spool {
         do {
             try files.withFile(image.location) { _ in }
             return nil
-        } catch  where error.isDenied {
+        } catch let fault where fault.isDenied {
             return FileFault.unreadable(name)
         }
     }

@@ -66,17 +66,17 @@ extension Spool {
     }
 
     /// Moves one file out of the inbox: into `input/`, or, where a rename cannot reach that, to `.memvpd/JOB/` beside it.
-    /// A file that is gone or no longer the one expected stays, and is no fault.
+    /// A file that is gone or no longer the one expected stays, and is no fault; so a claim that took it already takes nothing.
     func takeFromInbox(_ name: FileName, for id: JobID, expected: FileStatus.Content?) throws(FileFault) {
         let inbox = try openedInbox()
-        guard let status = try files.status(inbox / name), expected == nil || status.content == expected,
+        guard let expected, let status = try files.status(inbox / name), status.content == expected,
             status.kind != .directory
         else { return }
         do {
             try files.rename(inbox / name, home(id, .claimed) / Layout.input / name)
-        } catch  where error.errno == .improperLink {
+        } catch let fault where fault.errno == .improperLink {
             try takeAside(name, for: id, inbox)
-        } catch  where error.errno == .noSuchFileOrDirectory {
+        } catch let fault where fault.errno == .noSuchFileOrDirectory {
             return
         }
     }
@@ -99,7 +99,7 @@ extension Spool {
         for (name, content) in [
             (entry.record.image, entry.record.imageContent), (entry.record.spec, entry.record.specContent),
         ] {
-            guard let name, try !isTaken(name, by: id) else { continue }
+            guard let name else { continue }
             try takeFromInbox(name, for: id, expected: content)
         }
         guard try bringOver(id) else { return .again(after: configuration.settle) }
@@ -128,7 +128,8 @@ extension Spool {
 
     private func inputs(of id: JobID) throws(FileFault) -> [Input] {
         var inputs: [Input] = []
-        let directories = [(home(id, .claimed) / Layout.input, false)] + (keptDirectory(id).map { [($0, true)] } ?? [])
+        let directories =
+            [(home(id, .claimed) / Layout.input, false)] + (try keptDirectory(id).map { [($0, true)] } ?? [])
         for (directory, isKept) in directories {
             for name in try files.list(directory) {
                 guard let status = try files.status(directory / name) else { continue }

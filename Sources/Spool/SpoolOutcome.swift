@@ -91,7 +91,7 @@ extension Spool {
         guard try !files.exists(home / Layout.publishing) else { return try publishElsewhere(id) }
         do {
             try publish(id, from: home / Layout.answer)
-        } catch  where error.errno == .improperLink {
+        } catch let fault where fault.errno == .improperLink {
             try copyToOutbox(id)
             try publishElsewhere(id)
         }
@@ -117,7 +117,7 @@ extension Spool {
             }
             do {
                 return try files.renameNoReplace(source, outbox / name)
-            } catch  where error.errno == .fileExists {
+            } catch let fault where fault.errno == .fileExists {
                 continue
             }
         }

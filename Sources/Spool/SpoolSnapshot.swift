@@ -37,7 +37,7 @@ public struct SpoolSnapshot: Sendable {
     public let unpublished: Int
     /// Files in the inbox that are not taken yet.
     public let inInbox: Int
-    /// Complete files in the inbox, and what they wait for.
+    /// Files in the inbox, and what they wait for.
     public let waiting: [Waiting]
     /// How many names are ignored: dot files, `*.part` and the like.
     public let ignored: Int
@@ -103,15 +103,25 @@ extension Spool {
             jobs: Dictionary(grouping: entries.values, by: \.state).mapValues(\.count),
             unpublished: entries.values.count { $0.isSealed },
             inInbox: view.sightings.count,
-            waiting: plan.waiting.map {
-                SpoolSnapshot.Waiting(
-                    name: $0.name, reason: $0.reason, remaining: $0.until.map { max(.zero, $0 - now) })
-            },
+            waiting: settling(now)
+                + plan.waiting.filter { view.sightings[$0.name]?.isComplete == true }.map {
+                    SpoolSnapshot.Waiting(
+                        name: $0.name, reason: $0.reason, remaining: $0.until.map { max(.zero, $0 - now) })
+                },
             ignored: view.ignored.count, directories: view.directories.sorted(),
             watched: [SpoolSnapshot.WatchedDirectory(path: watch.path, method: watch.method)],
             oldest: entries.keys.min(), lastTrouble: lastTrouble?.failure, lastTroubleAt: lastTrouble?.at,
             finished: census.counts.mapValues { SpoolSnapshot.Finished(jobs: $0.jobs, bytes: $0.bytes) },
             isFinishedCounted: census.isComplete, isQueueHeld: isQueueHeld, takesIn: takesIn)
+    }
+
+    private func settling(_ now: Duration) -> [SpoolSnapshot.Waiting] {
+        view.sightings.values.filter { !$0.isComplete }.sorted { $0.order < $1.order }.map { sighting in
+            SpoolSnapshot.Waiting(
+                name: sighting.name,
+                reason: sighting.arrival == .created ? "is being written" : "must stand unchanged for a while",
+                remaining: max(.zero, view.rules.deadline(sighting) - now))
+        }
     }
 
     /// The jobs in the spool, in order of arrival.

@@ -7,65 +7,75 @@ internal import Diagnostics
 internal import SystemPackage
 
 extension Spool {
-    private func asideRoot(_ inbox: DirectoryHandle) -> Location { inbox / Layout.transfer }
-    private func aside(_ inbox: DirectoryHandle, _ id: JobID) -> Location { asideRoot(inbox) / id.fileName }
-    private func keptRoot(_ inbox: DirectoryHandle) -> Location { asideRoot(inbox) / Layout.kept }
+    /// Beside an inbox: `.memvpd/`, held open, so that nobody can put another directory or a symbolic link in its place
+    /// between two calls.
+    struct Aside {
+        let root: DirectoryHandle
 
-    /// Where the files of a job stand that could not be copied.
-    func keptDirectory(_ id: JobID) -> Location? { watch.handle.map { keptRoot($0) / id.fileName } }
-
-    /// Whether a file has left the inbox for this job.
-    func isTaken(_ name: FileName, by id: JobID) throws(FileFault) -> Bool {
-        if try files.exists(home(id, .claimed) / Layout.input / name) { return true }
-        guard let inbox = watch.handle else { return false }
-        if try files.exists(aside(inbox, id) / name) { return true }
-        return try files.exists(keptRoot(inbox) / id.fileName / name)
+        func of(_ id: JobID) -> Location { root / id.fileName }
+        func kept(_ id: JobID) -> Location { root / (RelativePath(Layout.kept) / id.fileName) }
     }
+
+    /// Opens `.memvpd/`; nil when it is not there, or not the daemon's own: whoever may drop files may have made that.
+    private func openAside() throws(FileFault) -> Aside? {
+        guard let inbox = watch.handle else { return nil }
+        let at = inbox / Layout.transfer
+        guard let status = try files.status(at), status.kind == .directory, status.owner == SystemBridge.user,
+            status.mode & 0o077 == 0
+        else { return nil }
+        let root = try files.openDirectory(at)
+        return try files.status(root.here)?.identity == status.identity ? Aside(root: root) : nil
+    }
+
+    /// Where the files of a job stand that could not be copied; nil when there can be none.
+    func keptDirectory(_ id: JobID) throws(FileFault) -> Location? { try openAside()?.kept(id) }
 
     /// Renames a file to its job's place beside the inbox.
     func takeAside(_ name: FileName, for id: JobID, _ inbox: DirectoryHandle) throws(FileFault) {
-        try files.makeDirectory(asideRoot(inbox), mode: 0o700)
-        try files.makeDirectory(aside(inbox, id), mode: 0o700)
+        try files.makeDirectory(inbox / Layout.transfer, mode: 0o700)
+        guard let aside = try openAside() else {
+            throw FileFault(errno: .notPermitted, operation: .open, object: "\(inbox.path)/\(Layout.transfer)")
+        }
+        try files.makeDirectory(aside.of(id), mode: 0o700)
         do {
-            try files.rename(inbox / name, aside(inbox, id) / name)
+            try files.rename(inbox / name, aside.of(id) / name)
         } catch {
             // What failed is told, not what failed while clearing up.
-            try? files.removeDirectory(aside(inbox, id))
+            try? files.removeDirectory(aside.of(id))
             guard error.errno == .noSuchFileOrDirectory else { throw error }
         }
     }
 
     /// Copies what stands beside the inbox for this job; false while it is still being written.
     func bringOver(_ id: JobID) throws(FileFault) -> Bool {
-        guard let inbox = watch.handle, try files.exists(aside(inbox, id)) else { return true }
-        let names = try files.list(aside(inbox, id))
+        guard let aside = try openAside(), try files.exists(aside.of(id)) else { return true }
+        let names = try files.list(aside.of(id))
         // The rename is what claimed them: it has to last before anything is built on it.
-        try files.syncDirectory(aside(inbox, id))
+        try files.syncDirectory(aside.of(id))
         for name in names {
-            guard try bringOver(name, aside(inbox, id) / name, id, inbox) else { return false }
+            guard try bringOver(name, id, aside) else { return false }
         }
-        try files.removeDirectory(aside(inbox, id))
-        try files.syncDirectory(asideRoot(inbox))
+        try files.removeDirectory(aside.of(id))
+        try files.syncDirectory(aside.root.here)
         return true
     }
 
-    private func bringOver(
-        _ name: FileName, _ source: Location, _ id: JobID, _ inbox: DirectoryHandle
-    ) throws(FileFault) -> Bool {
+    private func bringOver(_ name: FileName, _ id: JobID, _ aside: Aside) throws(FileFault) -> Bool {
         let home = home(id, .claimed)
+        let source = aside.of(id) / name
         let target = home / Layout.input / name
         guard let status = try files.status(source) else { return true }
         let limit = view.rules.isSpec(name) ? configuration.limits.specBytes : configuration.limits.imageBytes
         guard status.kind == .regular, status.size <= Int64(limit) else {
-            try keep(name, source, id, inbox)
+            try keep(name, id, aside)
             return true
         }
         do {
             try files.copyWhole(source, target, temporary: home / Layout.incoming)
-        } catch  where error.isDenied && error.object == source.description {
-            try keep(name, source, id, inbox)
+        } catch let fault where fault.isDenied && fault.object == source.description {
+            try keep(name, id, aside)
             return true
-        } catch  where error.errno == .resourceBusy && error.operation == .read {
+        } catch let fault where fault.errno == .resourceBusy && fault.operation == .read {
             return false
         }
         try files.syncDirectory(home / Layout.input)
@@ -80,28 +90,28 @@ extension Spool {
     }
 
     /// Puts a file where it stays for good.
-    private func keep(_ name: FileName, _ source: Location, _ id: JobID, _ inbox: DirectoryHandle) throws(FileFault) {
-        try files.makeDirectory(keptRoot(inbox), mode: 0o700)
-        try files.makeDirectory(keptRoot(inbox) / id.fileName, mode: 0o700)
-        try files.rename(source, keptRoot(inbox) / id.fileName / name)
-        try files.syncDirectory(keptRoot(inbox) / id.fileName)
+    private func keep(_ name: FileName, _ id: JobID, _ aside: Aside) throws(FileFault) {
+        try files.makeDirectory(aside.root / Layout.kept, mode: 0o700)
+        try files.makeDirectory(aside.kept(id), mode: 0o700)
+        try files.rename(aside.of(id) / name, aside.kept(id) / name)
+        try files.syncDirectory(aside.kept(id))
     }
 
     /// When the inbox was opened: finds what stands beside it for jobs that no longer wait for it.
     func recoverTransfers() {
-        guard let inbox = watch.handle else { return }
         do {
-            for name in try files.list(asideRoot(inbox)) {
+            guard let aside = try openAside() else { return }
+            for name in try files.list(aside.root.here) {
                 guard let id = JobID(name), entries[id]?.state != .claimed else { continue }
-                try recoverTransfer(id, inbox)
+                try recoverTransfer(id, aside)
             }
         } catch {
             note(error)
         }
     }
 
-    private func recoverTransfer(_ id: JobID, _ inbox: DirectoryHandle) throws(FileFault) {
-        let directory = aside(inbox, id)
+    private func recoverTransfer(_ id: JobID, _ aside: Aside) throws(FileFault) {
+        let directory = aside.of(id)
         let finished = try finishedState(id)
         let state = entries[id]?.state ?? finished
         if let state {
@@ -115,7 +125,7 @@ extension Spool {
         var new = id
         if state != nil {
             new = ids.next(unixMicroseconds: clock.unixMicroseconds)
-            try files.rename(directory, aside(inbox, new))
+            try files.rename(directory, aside.of(new))
         }
         remember(Entry(id: new, state: .claimed, record: JobRecord()))
         advance(new)

@@ -38,6 +38,9 @@ enum SystemBridge {
         return entries.map { count > 0 && $0.revents != 0 }
     }
 
+    /// Whom new files belong to.
+    static var user: UInt32 { geteuid() }
+
     // MARK: Descriptors
 
     static func close(_ descriptor: Int32) {
@@ -291,7 +294,8 @@ extension FileStatus {
             Int64(time.tv_sec).multipliedReportingOverflow(by: 1_000_000_000).partialValue &+ Int64(time.tv_nsec)
         }
         self.init(
-            kind: kind, mode: UInt32(status.st_mode & 0o7777), links: Int(status.st_nlink), group: status.st_gid,
+            kind: kind, mode: UInt32(status.st_mode & 0o7777), links: Int(status.st_nlink), owner: status.st_uid,
+            group: status.st_gid,
             identity: Identity(device: UInt64(status.st_dev), inode: UInt64(status.st_ino)),
             content: Content(
                 inode: UInt64(status.st_ino), size: Int64(status.st_size), modified: nanoseconds(status.st_mtim)),

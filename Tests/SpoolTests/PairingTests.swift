@@ -8,7 +8,7 @@ import Testing
 @Suite struct PairingTests {
     private let pairing = Pairing(grace: .seconds(1), timeout: .seconds(60))
     private static let status = FileStatus(
-        kind: .regular, mode: 0o640, links: 1, group: 0, identity: .init(device: 1, inode: 1),
+        kind: .regular, mode: 0o640, links: 1, owner: 0, group: 0, identity: .init(device: 1, inode: 1),
         content: .init(inode: 1, size: 9, modified: 0), changed: 0)
 
     private func name(_ text: String) -> FileName { FileName(text) ?? .placeholder }
@@ -197,7 +197,7 @@ import Testing
         size: Int64 = 9, links: Int = 1, kind: FileStatus.Kind = .regular, modified: Int64 = 0
     ) -> FileStatus {
         FileStatus(
-            kind: kind, mode: 0o640, links: links, group: 0, identity: .init(device: 1, inode: 1),
+            kind: kind, mode: 0o640, links: links, owner: 0, group: 0, identity: .init(device: 1, inode: 1),
             content: .init(inode: 1, size: size, modified: modified), changed: modified)
     }
 

@@ -3,6 +3,7 @@
 
 import Diagnostics
 import Foundation
+import Glibc
 import SystemPackage
 import Testing
 
@@ -21,6 +22,7 @@ import Testing
         let url = URL(fileURLWithPath: path)
         try FileManager.default.createDirectory(at: url.deletingLastPathComponent(), withIntermediateDirectories: true)
         try Data(bytes).write(to: url)
+        if path.contains("/.memvpd/") { _ = unsafe chmod(sandbox.inbox + "/.memvpd", 0o700) }
     }
 
     /// Builds a job's directory: `input/` with the given files, and the given files beside it.

@@ -188,6 +188,34 @@ import Testing
         #expect(await bench.books.count == 2)
     }
 
+    /// Whoever may drop files may have made `.memvpd` beforehand, leading elsewhere.
+    @Test(.enabled(if: Sandbox.hasTwoFileSystems, "needs /dev/shm and /tmp on two file systems"))
+    func aForeignPlaceBesideTheInboxIsNotUsed() async throws {
+        let sandbox = Sandbox(.inboxElsewhere)
+        let trap = sandbox.otherRoot + "/trap"
+        _ = unsafe mkdir(trap, 0o700)
+        _ = unsafe symlink(trap, sandbox.inbox + "/.memvpd")
+        let bench = try await started(sandbox)
+        bench.sandbox.drop("a.jpg", photo("a"))
+        await bench.pass(.seconds(5))
+        #expect(await bench.spool.snapshot().lastTrouble?.code == .permissionDenied)
+        #expect(Sandbox.files(under: trap, directories: true).isEmpty)
+        #expect(Sandbox.exists(sandbox.inbox + "/a.jpg"))
+        _ = unsafe unlink(sandbox.inbox + "/.memvpd")
+        try await bench.finish()
+        #expect(await bench.books == ["a.json: ok"])
+        await bench.expectAtRest()
+    }
+
+    @Test func aForeignPlaceBesideAnOrdinaryInboxDisturbsNobody() async throws {
+        let sandbox = Sandbox()
+        sandbox.drop(".memvpd", [1])
+        let bench = try await started(sandbox)
+        bench.sandbox.drop("a.jpg", photo("a"))
+        try await bench.finish()
+        #expect(await bench.books == ["a.json: ok"])
+    }
+
     @Test(.enabled(if: Sandbox.hasTwoFileSystems, "needs /dev/shm and /tmp on two file systems"))
     func anOutboxElsewhereShowsOnlyWholeDocuments() async throws {
         let bench = try await started(Sandbox(.outboxElsewhere))
