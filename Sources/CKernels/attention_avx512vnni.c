@@ -14,7 +14,8 @@ MK_AVX512_BEGIN
 
 enum { block = 64, most_heads = 8 };
 
-// One head of one row: softmax(scale q Kᵀ) V so far is out / sum, with exponentials relative to maximum. The last block divides.
+// One head of one row: softmax(scale q Kᵀ) V so far is out / sum, with exponentials relative to maximum. The last block
+// divides.
 typedef struct {
     const float *query;
     float *out;

@@ -1,5 +1,5 @@
-// Row kernels with NEON: quantisation, norms, rotary embedding, activations. Reductions keep four or eight partial sums by column
-// index, folded in one fixed order.
+// Row kernels with NEON: quantisation, norms, rotary embedding, activations. Reductions keep four or more partial sums by
+// column index, folded in one fixed order.
 #if defined(__aarch64__)
 
 #include "neon.h"

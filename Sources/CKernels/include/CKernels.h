@@ -186,8 +186,9 @@ void mk_pool_destroy(mk_pool *pool);
 int32_t mk_allowed_cpus(void);
 
 // ---- Whole operations: a kernel, split over a pool ---------------------------------------------------------------
-// Each splits by output panels or rows into chunks that the threads claim; results do not depend on the split. Jobs shorter than a wake-up stay on
-// the caller, as does everything where pool is NULL. `scores` of attention is [threads][scores_stride].
+// Each splits by output panels or rows into chunks that the threads claim; results do not depend on the split. Jobs
+// shorter than a wake-up stay on the caller, as does everything where pool is NULL. `scores` of attention is
+// [threads][scores_stride].
 
 void mk_run_matmul_i8(mk_pool *pool, const mk_table *table, const mk_activations_i8 *x, int32_t m, const mk_weights_i8 *w,
                       float *y, int32_t y_stride, mk_epilogue epilogue);
