@@ -64,11 +64,75 @@ void mk_run_rotate_and_store(mk_pool *pool, const mk_table *table, float *qkv, i
     run(pool, (int64_t)m * stride * 8 < WORTH_WAKING, rotate_rows, &job);
 }
 
+// ---- Two-plane activations -------------------------------------------------------------------------------------
+
+typedef struct {
+    const mk_table *table;
+    const float *x;
+    int32_t x_stride, m;
+    float *residual;
+    int32_t residual_stride;
+    mk_activations_i8 *out;
+} planes_job;
+
+static mk_activations_i8 rows_from(const mk_activations_i8 *x, int32_t first, int32_t columns);
+
+static void quantize_planes(void *context, int32_t part, int32_t parts) {
+    const planes_job *job = context;
+    const int32_t columns = job->out->columns;
+    float *residual = job->residual + (size_t)part * job->residual_stride;
+    for (int32_t m = share(job->m, part, parts); m < share(job->m, part + 1, parts); m++) {
+        const float *x = job->x + (size_t)m * job->x_stride;
+        mk_activations_i8 coarse = rows_from(job->out, 2 * m, columns);
+        mk_activations_i8 fine = rows_from(job->out, 2 * m + 1, columns);
+        job->table->quantize_rows(x, job->x_stride, 0, 1, &coarse);
+        const float inverse = 1.0f / coarse.scales[0];
+        for (int32_t k = 0; k < columns; k++) residual[k] = x[k] * inverse - (float)coarse.values[k];
+        job->table->quantize_rows_with_scale(residual, job->residual_stride, 0, 1, coarse.scales[0] / 254.0f, 254.0f,
+                                             &fine);
+    }
+}
+
+void mk_run_quantize_two_planes(mk_pool *pool, const mk_table *table, const float *x, int32_t x_stride, int32_t m,
+                                float *residual, int32_t residual_stride, mk_activations_i8 *out) {
+    planes_job job = {table, x, x_stride, m, residual, residual_stride, out};
+    run(pool, m < 2 || (int64_t)m * out->columns * 8 < WORTH_WAKING, quantize_planes, &job);
+}
+
+typedef struct {
+    const float *products;
+    int32_t products_stride, m, columns;
+    bool accumulate;
+    float *y;
+    int32_t y_stride;
+} join_job;
+
+static void join_rows(void *context, int32_t part, int32_t parts) {
+    const join_job *job = context;
+    for (int32_t m = share(job->m, part, parts); m < share(job->m, part + 1, parts); m++) {
+        const float *coarse = job->products + (size_t)2 * m * job->products_stride;
+        const float *fine = coarse + job->products_stride;
+        float *y = job->y + (size_t)m * job->y_stride;
+        if (job->accumulate) {
+            for (int32_t n = 0; n < job->columns; n++) y[n] += coarse[n] + fine[n];
+        } else {
+            for (int32_t n = 0; n < job->columns; n++) y[n] = coarse[n] + fine[n];
+        }
+    }
+}
+
+void mk_run_join_planes(mk_pool *pool, const float *products, int32_t products_stride, int32_t m, int32_t columns,
+                        bool accumulate, float *y, int32_t y_stride) {
+    join_job job = {products, products_stride, m, columns, accumulate, y, y_stride};
+    run(pool, m < 2 || (int64_t)m * columns * 4 < WORTH_WAKING, join_rows, &job);
+}
+
 // ---- Visual memory ---------------------------------------------------------------------------------------------
 
 typedef struct {
     const mk_table *table;
     const mk_activations_i8 *x;
+    int32_t planes;
     const float *x_f32;
     int32_t x_stride;
     const mk_memory_group *groups;
@@ -94,10 +158,17 @@ static void memory_rows_i8(const memory_job *job, const mk_memory_group *group, 
     const mk_epilogue plain = {.bias = NULL, .low = -INFINITY, .high = INFINITY, .accumulate = false};
     const mk_epilogue add = {.bias = NULL, .low = -INFINITY, .high = INFINITY, .accumulate = true};
     const int32_t slots = group->keys_i8.rows, width = group->values_i8.rows;
-    float *scores = job->scores + (size_t)begin * job->scores_stride;
-    mk_activations_i8 x = rows_from(job->x, begin, group->keys_i8.columns);
+    const int32_t planes = job->planes;
+    float *scores = job->scores + (size_t)planes * begin * job->scores_stride;
+    mk_activations_i8 x = rows_from(job->x, planes * begin, group->keys_i8.columns);
     mk_activations_i8 activated = rows_from(job->activated, begin, slots);
-    job->table->matmul_i8(&x, end - begin, &group->keys_i8, 0, panels(slots), scores, job->scores_stride, plain);
+    job->table->matmul_i8(&x, planes * (end - begin), &group->keys_i8, 0, panels(slots), scores, job->scores_stride,
+                          plain);
+    if (planes == 2) {
+        // In place: row m is written after rows 2 m and 2 m + 1 were read, and m <= 2 m.
+        join_job join = {scores, job->scores_stride, end - begin, slots, false, scores, job->scores_stride};
+        join_rows(&join, 0, 1);
+    }
     for (int32_t m = 0; m < end - begin; m++) {
         job->table->silu(scores + (size_t)m * job->scores_stride, (size_t)slots);
     }
@@ -145,12 +216,13 @@ static bool memory_alone(const mk_memory_group *groups, int32_t count) {
     return work < WORTH_WAKING;
 }
 
-void mk_run_memory_i8(mk_pool *pool, const mk_table *table, const mk_activations_i8 *x, const mk_memory_group *groups,
-                      int32_t group_count, float *scores, int32_t scores_stride, mk_activations_i8 *activated, float *y,
+void mk_run_memory_i8(mk_pool *pool, const mk_table *table, const mk_activations_i8 *x, int32_t planes,
+                      const mk_memory_group *groups, int32_t group_count, float *scores, int32_t scores_stride, mk_activations_i8 *activated, float *y,
                       int32_t y_stride) {
     if (group_count == 0) return;
     memory_job job = {.table = table,
                       .x = x,
+                      .planes = planes,
                       .groups = groups,
                       .group_count = group_count,
                       .m = groups[group_count - 1].end,

@@ -155,15 +155,21 @@ public final class LlamaState {
         logitCapacity = max(1, logitRows)
         x = FloatRows(capacity: rows, columns: configuration.width)
         normed = FloatRows(capacity: rows, columns: configuration.width)
-        normedInput = ProductInput(precision: precision, capacity: rows, columns: configuration.width)
+        normedInput = ProductInput(
+            precision: precision, capacity: rows, columns: configuration.width,
+            twoPlanesFor: max(shape.totalWidth, 2 * configuration.hidden), threads: compute.threads)
         queryKeyValue = FloatRows(capacity: rows, columns: shape.totalWidth)
         attended = FloatRows(capacity: rows, columns: shape.queryWidth)
         attendedInput = ProductInput(precision: precision, capacity: rows, columns: shape.queryWidth)
         gateUp = FloatRows(capacity: rows, columns: 2 * configuration.hidden)
         gated = FloatRows(capacity: rows, columns: configuration.hidden)
-        gatedInput = ProductInput(precision: precision, capacity: rows, columns: configuration.hidden)
+        gatedInput = ProductInput(
+            precision: precision, capacity: rows, columns: configuration.hidden, twoPlanesFor: configuration.width,
+            threads: compute.threads)
         chosen = FloatRows(capacity: logitRows, columns: configuration.width)
-        chosenInput = ProductInput(precision: precision, capacity: logitRows, columns: configuration.width)
+        chosenInput = ProductInput(
+            precision: precision, capacity: logitRows, columns: configuration.width,
+            twoPlanesFor: configuration.vocabulary, threads: compute.threads)
         logits = FloatRows(capacity: logitRows, columns: configuration.vocabulary)
         scratch = DecoderScratch(
             compute: compute, precision: precision, rows: rows, positions: positions, slots: slots)

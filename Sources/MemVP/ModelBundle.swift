@@ -90,7 +90,7 @@ public final class ModelBundle: Sendable {
     /// Reads model.yaml alone.
     ///
     /// - Throws: `model_missing` when there is none, `model_invalid` when it is wrong.
-    static func description(in path: String) throws(Failure) -> ModelDescription {
+    public static func description(in path: String) throws(Failure) -> ModelDescription {
         let file = "\(path)/model.yaml"
         guard let bytes = FileManager.default.contents(atPath: file) else {
             throw Failure(

@@ -37,7 +37,7 @@ public struct AttentionShape: Sendable, Equatable {
     public init(compute: Compute, precision: Precision, rows: Int, positions: Int, slots: Int) {
         scoresStride = (positions + 15) / 16 * 16
         scores = AlignedStorage(count: scoresStride * compute.threads * 16)
-        memoryScores = FloatRows(capacity: rows, columns: max(1, slots))
+        memoryScores = FloatRows(capacity: 2 * rows, columns: max(1, slots))
         memoryInput = ProductInput(precision: precision, capacity: rows, columns: max(1, slots))
     }
 }
@@ -77,13 +77,15 @@ extension Compute {
             precondition(group.memory.slots <= scratch.memoryScores.columns && group.memory.keys.columns == x.columns)
             precondition(group.memory.keys.precision == x.precision && group.memory.values.rows <= y.columns)
         }
-        precondition(rows.count <= x.rows && rows.count <= scratch.memoryScores.capacity && rows.count <= y.capacity)
+        precondition(
+            rows.count <= x.rows && 2 * rows.count <= scratch.memoryScores.capacity && rows.count <= y.capacity)
         switch x.precision {
         case .int8:
             var input = unsafe x.quantised()
             var activated = unsafe scratch.memoryInput.quantised()
             unsafe mk_run_memory_i8(
-                pool, table, &input, rows.memoryGroups.base, Int32(rows.groups.count), scratch.memoryScores.pointer,
+                pool, table, &input, Int32(x.planes), rows.memoryGroups.base, Int32(rows.groups.count),
+                scratch.memoryScores.pointer,
                 Int32(scratch.memoryScores.stride), &activated, y.pointer, Int32(y.stride))
         case .float32:
             guard let source = x.source else { return }

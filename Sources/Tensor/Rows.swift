@@ -70,6 +70,15 @@ internal import CKernels
     /// Values in a row.
     public let columns: Int
 
+    /// int8 rows a row of input is stored as: with 2, what rounding left of the first stands in the second, so the input
+    /// has about 15 bits where its outliers would drown the rest in 7.
+    public let planes: Int
+
+    /// Products of both planes, before they are joined. [2 · capacity, widest output]
+    let products: FloatRows?
+    /// Scratch of the second plane. [threads, columns]
+    let residual: FloatRows?
+
     private let values: AlignedStorage<Int8>
     private let scales: AlignedStorage<Float>
     private let sums: AlignedStorage<Int32>
@@ -83,13 +92,35 @@ internal import CKernels
     ///
     /// - Parameter dense: rows follow each other without padding (columns a multiple of 16), as a depthwise convolution
     ///   reads them.
-    public init(precision: Precision, capacity: Int, columns: Int, dense: Bool = false) {
+    public convenience init(precision: Precision, capacity: Int, columns: Int, dense: Bool = false) {
+        self.init(precision, capacity, columns, dense: dense, widestOutput: nil, threads: 1)
+    }
+
+    /// The same with two planes.
+    ///
+    /// - Parameters:
+    ///   - widestOutput: the most output features of the products that will follow.
+    ///   - threads: of the `Compute` that will load it.
+    public convenience init(
+        precision: Precision, capacity: Int, columns: Int, twoPlanesFor widestOutput: Int, threads: Int
+    ) {
+        self.init(
+            precision, capacity, columns, dense: false, widestOutput: precision == .int8 ? widestOutput : nil,
+            threads: threads)
+    }
+
+    private init(
+        _ precision: Precision, _ capacity: Int, _ columns: Int, dense: Bool, widestOutput: Int?, threads: Int
+    ) {
         precondition(!dense || columns % 16 == 0)
+        planes = widestOutput == nil ? 1 : 2
+        products = widestOutput.map { FloatRows(capacity: 2 * max(1, capacity), columns: $0) }
+        residual = widestOutput.map { _ in FloatRows(capacity: threads, columns: columns) }
         self.precision = precision
         self.capacity = max(1, capacity)
         self.columns = columns
         stride = dense ? columns : (columns + 63) / 64 * 64
-        let quantised = precision == .int8 ? self.capacity : 0
+        let quantised = precision == .int8 ? self.capacity * planes : 0
         values = AlignedStorage(count: quantised * stride)
         scales = AlignedStorage(count: quantised)
         sums = AlignedStorage(count: quantised)

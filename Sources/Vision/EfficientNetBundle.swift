@@ -27,7 +27,9 @@ extension EfficientNetLite {
             throw Failure(.modelInvalid, "\(file.path): memvpd.precision", "is \(name)")
         }
         let configuration = try Self.configuration(of: file, precision: precision)
-        func pointwise(_ name: String, _ rows: Int, _ columns: Int) throws(Failure) -> EfficientNetWeights.Pointwise {
+        func pointwise(_ name: String, _ rows: Int, _ columns: Int, _ precision: Precision) throws(Failure)
+            -> EfficientNetWeights.Pointwise
+        {
             EfficientNetWeights.Pointwise(
                 weight: try file.packedMatrix(name, precision: precision, rows: rows, columns: columns),
                 bias: try file.vector("\(name).bias", count: rows))
@@ -37,18 +39,19 @@ extension EfficientNetLite {
             let name = "blk.\(index)"
             blocks.append(
                 EfficientNetWeights.Block(
-                    expand: block.expands ? try pointwise("\(name).expand", block.expanded, block.input) : nil,
+                    expand: block.expands
+                        ? try pointwise("\(name).expand", block.expanded, block.input, precision) : nil,
                     depthwise: try file.depthwiseWeights(
-                        "\(name).depthwise", precision: precision, channels: block.expanded, kernel: block.kernel),
+                        "\(name).depthwise", precision: .float32, channels: block.expanded, kernel: block.kernel),
                     depthwiseBias: try file.vector("\(name).depthwise.bias", count: block.expanded),
-                    project: try pointwise("\(name).project", block.output, block.expanded)))
+                    project: try pointwise("\(name).project", block.output, block.expanded, precision)))
         }
         let last = configuration.blocks.last?.output ?? configuration.stem
         self.init(
             configuration: configuration,
             weights: EfficientNetWeights(
-                stem: try pointwise("stem", configuration.stem, 27), blocks: blocks,
-                head: try pointwise("head", configuration.head, last)))
+                stem: try pointwise("stem", configuration.stem, 27, .float32), blocks: blocks,
+                head: try pointwise("head", configuration.head, last, precision)))
     }
 
     private static func configuration(of file: GGUFFile, precision: Precision) throws(Failure)

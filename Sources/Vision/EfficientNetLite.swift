@@ -2,7 +2,8 @@
 //
 // Sections: Configuration, Weights, State, Model. Batch norm is folded into the weights at conversion. A feature map is
 // [side², channels], channels last; a pointwise convolution is a matrix product over pixels. int8 activations have one
-// scale a tensor and image, so an image's features depend on that image alone.
+// scale a tensor and image, so an image's features depend on that image alone. The stem and the depthwise convolutions stay
+// in float32: a channel has few taps and its own range, and int8 there cost up to a tenth of the features' cosine.
 
 public import Diagnostics
 public import Tensor
@@ -167,7 +168,7 @@ public final class EfficientNetState {
         let stemSide = (configuration.side + 1) / 2
         let pixels = stemSide * stemSide
         unfolded = FloatRows(capacity: pixels, columns: 27)
-        unfoldedOperand = ProductInput(precision: precision, capacity: pixels, columns: 27)
+        unfoldedOperand = ProductInput(precision: .float32, capacity: pixels, columns: 27)
         func size(_ rows: Int, _ columns: Int) -> Int { rows * ((columns + 15) / 16 * 16) }
         var largest = (output: size(pixels, configuration.stem), expanded: 0, convolved: 0)
         var side = stemSide
@@ -202,7 +203,7 @@ public final class EfficientNetState {
                 convolved: FloatRows(capacity: next * next, columns: block.expanded, sharing: convolved),
                 inputOperand: ProductInput(precision: precision, capacity: side * side, columns: block.input),
                 expandedOperand: ProductInput(
-                    precision: precision, capacity: side * side, columns: block.expanded, dense: true),
+                    precision: .float32, capacity: side * side, columns: block.expanded, dense: true),
                 convolvedOperand: ProductInput(precision: precision, capacity: next * next, columns: block.expanded))
         }
         headOperand = ProductInput(precision: precision, capacity: side * side, columns: input.columns)

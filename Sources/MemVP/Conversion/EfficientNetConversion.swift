@@ -117,7 +117,7 @@ struct EfficientNetConversion {
         -> [TensorPlan]
     {
         [
-            TensorPlan(name, .matrix(rows: rows, columns: columns)) { () throws(Failure) -> [Float] in
+            TensorPlan(name, .matrix(rows: rows, columns: columns), exact: isStem) { () throws(Failure) -> [Float] in
                 var weight = try source.floats(named: "\(conv).weight")
                 guard weight.count == rows * columns else { return weight }
                 if isStem { weight = Self.channelsLast(weight, rows: rows) }
@@ -134,7 +134,7 @@ struct EfficientNetConversion {
     private func depthwise(_ name: String, conv: String, norm: String, _ block: EfficientNetBlock) -> [TensorPlan] {
         let taps = block.kernel * block.kernel
         return [
-            TensorPlan(name, .depthwise(kernel: block.kernel, channels: block.expanded)) {
+            TensorPlan(name, .depthwise(kernel: block.kernel, channels: block.expanded), exact: true) {
                 () throws(Failure) -> [Float] in
                 let weight = try source.floats(named: "\(conv).weight")  // [channels, 1, kernel, kernel]
                 guard weight.count == taps * block.expanded else { return weight }

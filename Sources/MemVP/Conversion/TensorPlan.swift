@@ -19,17 +19,21 @@ struct TensorPlan {
 
     let name: String
     let kind: Kind
+    /// Stays float32 in an int8 bundle.
+    let isExact: Bool
     /// The row-major values.
     let values: () throws(Failure) -> [Float]
 
-    init(_ name: String, _ kind: Kind, values: @escaping () throws(Failure) -> [Float]) {
+    init(_ name: String, _ kind: Kind, exact: Bool = false, values: @escaping () throws(Failure) -> [Float]) {
         self.name = name
         self.kind = kind
+        isExact = exact
         self.values = values
     }
 
     /// The tensors in the file.
-    func declarations(_ precision: Precision) -> [TensorDeclaration] {
+    func declarations(_ bundle: Precision) -> [TensorDeclaration] {
+        let precision = isExact ? .float32 : bundle
         let type: ElementType = precision == .int8 ? .int8 : .float32
         switch kind {
         case .matrix(let rows, let columns):
@@ -50,7 +54,8 @@ struct TensorPlan {
     }
 
     /// Writes the tensors that `declarations` announced.
-    func write(to writer: GGUFWriter, precision: Precision) throws(Failure) {
+    func write(to writer: GGUFWriter, precision bundle: Precision) throws(Failure) {
+        let precision = isExact ? .float32 : bundle
         let values = try values()
         switch kind {
         case .matrix(let rows, let columns):

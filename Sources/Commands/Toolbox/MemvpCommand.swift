@@ -1,0 +1,38 @@
+// The root of the `memvp` tool, and the one place where its errors become messages and exit codes of sysexits(3).
+
+public import ArgumentParser
+internal import Diagnostics
+
+/// The toolbox: what can be done with a model without the daemon.
+public struct MemvpCommand: ParsableCommand {
+    /// Name, purpose and subcommands.
+    public static let configuration = CommandConfiguration(
+        commandName: "memvp", abstract: "Captions and answers about photos, and the making and measuring of models.",
+        discussion: "Kernels are chosen for this machine; MEMVP_KERNELS forces one of scalar, avx2, avx512vnni, neon.",
+        subcommands: [
+            ToolboxCaption.self, ToolboxAsk.self, ToolboxConvert.self, ToolboxInspect.self, ToolboxBench.self,
+            ToolboxTrace.self, ToolboxEval.self,
+        ])
+
+    /// The root alone; the parser makes it.
+    public init() {}
+
+    /// Runs the tool with the arguments that follow its name; never throws.
+    ///
+    /// - Returns: the exit code: 64 for a wrong command line, a failure's own code, 0 for success and for help.
+    public static func execute(_ arguments: [String]) -> Int32 {
+        do {
+            var command = try parseAsRoot(arguments)
+            try command.run()
+            return 0
+        } catch let failure as Failure {
+            ToolboxTerminal.complain(failure)
+            return failure.code.exitCode.rawValue
+        } catch {
+            let code = exitCode(for: error).rawValue
+            let text = fullMessage(for: error)
+            if code == 0 { print(text) } else if !text.isEmpty { ToolboxTerminal.write(text + "\n") }
+            return code
+        }
+    }
+}

@@ -1,0 +1,68 @@
+// `memvp bench`: how fast a bundle runs on this machine. The names in its JSON are a contract (DESIGN 3).
+
+internal import ArgumentParser
+internal import Diagnostics
+internal import FoundationEssentials
+internal import MemVP
+internal import Specification
+internal import Tensor
+internal import Vision
+
+/// `memvp bench`
+struct ToolboxBench: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "bench", abstract: "Measure a bundle on this machine.",
+        discussion: """
+            prefill_N: N prompt tokens in one pass. decode_B: B sequences with a photo's memory each and prompts of 16 \
+            tokens, 24 new tokens; the pass over the prompts, which yields the first, is not counted. Full vocabulary, \
+            memory on, medians of several runs. vision: the encoder. image_to_caption: from a JPEG's bytes to its text.
+            """)
+
+    /// Where the repository keeps a photo for this.
+    static let standardPhoto = "Tests/EndToEndTests/Fixtures/astronaut.jpg"
+
+    @OptionGroup var model: ToolboxModelOptions
+
+    @Option(help: "A JPEG; by default \(Self.standardPhoto), if it is there.")
+    var photo: String?
+
+    @Option(help: "Runs that each median is taken of, 1 to 100.")
+    var runs = 5
+
+    @Flag(help: "Write JSON.")
+    var json = false
+
+    func validate() throws {
+        guard (1...100).contains(runs) else { throw ValidationError("--runs is \(runs); it must be 1 to 100.") }
+        if photo == nil, !FileManager.default.fileExists(atPath: Self.standardPhoto) {
+            throw ValidationError("\(Self.standardPhoto) is not here: give a --photo.")
+        }
+    }
+
+    func run() throws {
+        let path = photo ?? Self.standardPhoto
+        let bytes = try ToolboxFile.read(path, limit: ImageLimits().maxBytes)
+        let report = try ToolboxBenchmark(options: model, photo: bytes, photoPath: path, runs: runs).run()
+        print(json ? try ToolboxJSON.line(report) : report.text)
+    }
+}
+
+/// What was measured.
+struct ToolboxBenchReport: Encodable {
+    var tokens_per_second: [String: Double] = [:]
+    var milliseconds: [String: Double] = [:]
+    var captions_per_second = 0.0
+    var rss_megabytes = 0.0
+    var kernels: String
+    var threads: Int
+
+    /// The table for people.
+    var text: String {
+        let speeds = ["prefill_64", "prefill_320", "decode_1", "decode_8", "decode_16"]
+        var lines = ["kernels \(kernels), \(threads) threads"]
+        lines += speeds.map { "  \($0): \(tokens_per_second[$0] ?? 0) tokens/s" }
+        lines += ["vision", "image_to_caption_p50", "ready"].map { "  \($0): \(milliseconds[$0] ?? 0) ms" }
+        lines += ["  captions: \(captions_per_second) a second", "  peak RSS: \(rss_megabytes) MB"]
+        return lines.joined(separator: "\n")
+    }
+}
