@@ -1,0 +1,194 @@
+// The outcome document that stands in the outbox (DESIGN 4 "Answer"): one for each drop, an answer or an explained error.
+//
+// Invariants: keys are sorted and numbers are written the shortest way that reads back, so the same outcome is the same bytes but
+// for `job` and `timing_ms`. A file name that is not UTF-8 comes with its bytes in base64.
+
+internal import Control
+public import Diagnostics
+internal import FoundationEssentials
+public import MemVP
+internal import Specification
+public import Spool
+internal import Tensor
+
+/// One outcome, ready to be written.
+public struct AnswerDocument: Encodable, Sendable {
+    /// A dropped file, and of an image what could be found out about it.
+    public struct File: Encodable, Sendable {
+        /// The name; bytes that are not UTF-8 are replaced.
+        public var file: String
+        /// The name's bytes in base64; only where the name is not UTF-8.
+        public var bytes: String?
+        /// The content's SHA-256; missing where it could not be read.
+        public var sha256: String?
+        /// Columns, upright; missing where the image could not be decoded.
+        public var width: Int?
+        /// Rows, upright; missing where the image could not be decoded.
+        public var height: Int?
+
+        /// Names a file.
+        public init(_ name: FileName) {
+            file = name.text ?? name.description
+            bytes = name.text == nil ? name.base64 : nil
+        }
+
+        private enum CodingKeys: String, CodingKey {
+            case file, sha256, width, height
+            case bytes = "file_bytes"
+        }
+    }
+
+    /// Why there is no answer.
+    public struct Explanation: Encodable, Sendable {
+        /// The stable code.
+        public var code: String
+        /// What and why.
+        public var message: String
+        /// What to do; missing where nothing can be done.
+        public var hint: String?
+
+        /// Explains a failure.
+        public init(_ failure: Failure) {
+            code = failure.code.rawValue
+            message = failure.object.isEmpty ? failure.cause : "\(failure.object): \(failure.cause)"
+            hint = failure.hint.isEmpty ? nil : failure.hint
+        }
+    }
+
+    /// What answered.
+    public struct Model: Encodable, Sendable {
+        /// The bundle's name.
+        public var name: String
+        /// SHA-256 by path in the bundle.
+        public var files: [String: String]
+        /// The adapters that were used, joined by commas; missing where none was.
+        public var adapter: String?
+        /// `int8` or `f32`.
+        public var quantisation: String
+        /// The kernel path.
+        public var kernels: String
+
+        /// The model of a bundle.
+        public init(_ bundle: ModelBundle, kernels: String) {
+            name = bundle.description.name
+            files = bundle.description.files
+            quantisation = bundle.precision.rawValue
+            self.kernels = kernels
+        }
+    }
+
+    /// Milliseconds in each stage that the job went through.
+    public struct Timing: Encodable, Sendable {
+        /// From claim to start.
+        public var queued: Double?
+        /// Reading and decoding the image.
+        public var jpeg: Double?
+        /// The vision encoder and the memories.
+        public var vision: Double?
+        /// To the first answer token.
+        public var prefill: Double?
+        /// From there to the last.
+        public var generate: Double?
+        /// From claim to commit.
+        public var total: Double?
+
+        /// No stage yet.
+        public init() {}
+    }
+
+    private struct Entry: Encodable, Sendable {
+        let answer: Answer
+
+        private enum CodingKeys: String, CodingKey {
+            case id, task, prompt, text, confidence, probabilities, finish
+        }
+
+        func encode(to encoder: any Encoder) throws {
+            var container = encoder.container(keyedBy: CodingKeys.self)
+            try container.encode(answer.id, forKey: .id)
+            try container.encode(answer.task.rawValue, forKey: .task)
+            try container.encode(answer.prompt, forKey: .prompt)
+            try container.encode(answer.text, forKey: .text)
+            try container.encode(answer.confidence, forKey: .confidence)
+            try container.encodeIfPresent(
+                answer.probabilities.map { Dictionary($0.map { ($0.choice, $0.probability) }) { first, _ in first } },
+                forKey: .probabilities)
+            try container.encode(answer.finish, forKey: .finish)
+        }
+    }
+
+    private var version = 1
+    private let job: String
+    private var retryOf: String?
+    private var status: String
+    private var image: File?
+    private var spec: File?
+    private var answers: [Entry]
+    private var error: Explanation?
+    private var model: Model?
+    private var timing: Timing
+    private var warnings: [String]
+
+    private enum CodingKeys: String, CodingKey {
+        case version, job, status, image, spec, answers, error, model, warnings
+        case retryOf = "retry_of"
+        case timing = "timing_ms"
+    }
+
+    /// An answer.
+    public init(
+        _ job: Job, image: File, answers: [Answer], model: Model, timing: Timing, warnings: [String]
+    ) {
+        self.job = job.id.description
+        retryOf = job.retryOf?.description
+        status = "ok"
+        self.image = image
+        spec = job.spec.map { File($0) }
+        self.answers = answers.map { Entry(answer: $0) }
+        self.model = model
+        self.model?.adapter = Set(answers.map(\.adapter)).sorted().joined(separator: ",")
+        self.timing = timing
+        self.warnings = warnings
+    }
+
+    /// An error that a worker met.
+    public init(_ job: Job, image: File, failure: Failure, model: Model, timing: Timing) {
+        self.init(job, image: image, answers: [], model: model, timing: timing, warnings: [])
+        status = "error"
+        error = Explanation(failure)
+        self.model?.adapter = nil
+    }
+
+    /// An error that the spool met: no worker saw the drop.
+    public init(_ drop: FailedDrop) {
+        job = drop.job.description
+        retryOf = drop.retryOf?.description
+        status = "error"
+        image = drop.image.map { File($0) }
+        spec = drop.spec.map { File($0) }
+        answers = []
+        error = Explanation(drop.failure)
+        timing = Timing()
+        warnings = []
+    }
+
+    /// The document as one line of JSON.
+    public var bytes: [UInt8] {
+        do {
+            return try ControlJSON.encode(self)
+        } catch {
+            // A number that is not finite has no JSON form; the drop still gets its one outcome.
+            return Array(
+                #"{"answers":[],"error":{"code":"internal_error","message":"the answer has no JSON form"},"#.utf8)
+                + Array(#""job":"\#(job)","status":"error","version":1,"warnings":[]}"#.utf8) + [0x0A]
+        }
+    }
+}
+
+extension Duration {
+    /// This duration in milliseconds, to the microsecond.
+    var milliseconds: Double {
+        let (seconds, attoseconds) = components
+        return (Double(seconds) * 1e6 + Double(attoseconds / 1_000_000_000_000)) / 1e3
+    }
+}

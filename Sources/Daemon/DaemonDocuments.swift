@@ -1,0 +1,132 @@
+// The daemon and its jobs as the documents of docs/CONTROL.md.
+
+internal import Control
+internal import Diagnostics
+internal import Glibc
+internal import MemVP
+internal import Specification
+internal import Spool
+internal import Tensor
+
+extension SpoolSnapshot {
+    /// The jobs by the states that the metrics name.
+    var queueJobs: [QueueState: Int] {
+        var counts = Dictionary(uniqueKeysWithValues: QueueState.allCases.map { ($0, 0) })
+        counts[.waiting] = inInbox
+        for (state, count) in jobs { if let state = QueueState(rawValue: state.rawValue) { counts[state] = count } }
+        counts[.failed] = finished[.failed]?.jobs ?? 0
+        return counts
+    }
+
+    /// The age of the oldest job in the spool.
+    var oldestSeconds: Double? {
+        oldest.map { max(0, Double(SystemClock().unixMicroseconds - $0.unixMicroseconds) / 1e6) }
+    }
+}
+
+extension DaemonService {
+    func document(_ snapshot: SpoolSnapshot) -> StatusDocument {
+        let up = started.duration(to: .now).milliseconds / 1e3
+        let catalog = reporter.catalog
+        return StatusDocument(
+            state: state(snapshot),
+            daemon: .init(version: memvpdVersion, processID: getpid(), startedAt: startedAt, uptimeSeconds: up),
+            model: .init(
+                name: bundle.description.name, precision: bundle.precision.rawValue, kernels: kernels.name,
+                threads: threads, workers: workers.count, batch: configuration.batch, adapters: adapters),
+            queue: .init(
+                jobs: Dictionary(uniqueKeysWithValues: snapshot.queueJobs.map { ($0.key.rawValue, $0.value) }),
+                held: snapshot.isQueueHeld, oldestSeconds: snapshot.oldestSeconds),
+            throughput: .init(
+                perMinute: reporter.rate.perMinute(), answered: catalog.jobs.value(.answered),
+                errors: catalog.jobs.value(.error)),
+            stages: catalog.stageTimes(),
+            lastError: reporter.lastError.map {
+                .init(
+                    at: $0.at, job: $0.job.description, file: FileLabel($0.file.bytes), error: ErrorDetail($0.failure))
+            },
+            directories: directories(snapshot),
+            inbox: .init(
+                ignored: snapshot.ignored > 0 ? ["temporary": snapshot.ignored] : [:],
+                directories: snapshot.directories.prefix(20).map { FileLabel($0.bytes) }),
+            warnings: warnings)
+    }
+
+    private func state(_ snapshot: SpoolSnapshot) -> String {
+        guard condition == .running else { return condition.rawValue }
+        if snapshot.isQueueHeld { return "held" }
+        return snapshot.takesIn ? condition.rawValue : "draining"
+    }
+
+    private var adapters: [String: String] {
+        var names: [String: String] = [:]
+        for kind in TaskKind.allCases {
+            if case .named(let name) = configuration.adapters[kind] {
+                names[kind.rawValue] = name
+            } else {
+                names[kind.rawValue] = bundle.description.adapters[kind]
+            }
+        }
+        return names
+    }
+
+    private func directories(_ snapshot: SpoolSnapshot) -> [StatusDocument.Directory] {
+        let paths = configuration.directories
+        let (watch, note): (String?, String?) =
+            switch snapshot.watched.first?.method {
+            case .inotify: ("inotify", nil)
+            case .polled(let reason): ("poll", reason)
+            case .unavailable(let reason): ("unavailable", reason)
+            case nil: (nil, nil)
+            }
+        func finished(_ role: String, _ path: String, _ state: JobState) -> StatusDocument.Directory {
+            .init(
+                role: role, path: path, jobs: snapshot.finished[state]?.jobs, bytes: snapshot.finished[state]?.bytes,
+                note: snapshot.isFinishedCounted ? nil : "still being counted")
+        }
+        return [
+            .init(role: "inbox", path: paths.inbox, watch: watch, note: note),
+            .init(role: "spool", path: paths.spool), .init(role: "outbox", path: paths.outbox),
+            finished("failed", paths.failed, .failed), finished("done", paths.done, .done),
+        ]
+    }
+
+    func entry(_ job: JobSummary, position: Int? = nil) -> QueueEntry {
+        QueueEntry(
+            job: job.id.description, state: job.state == .done ? JobState.answered.rawValue : job.state.rawValue,
+            image: job.image.map { FileLabel($0.bytes) }, spec: job.spec.map { FileLabel($0.bytes) },
+            priority: job.priority, since: Timestamp(milliseconds: job.id.unixMicroseconds / 1000),
+            position: position, note: note(job))
+    }
+
+    private func note(_ job: JobSummary) -> String? {
+        if let pause = job.pause { return "tried again in \(Int(pause.milliseconds / 1e3)) s" }
+        if job.isCommitted, let outcome = job.outcome { return "answered as \(outcome)" }
+        return job.alone ? "runs alone after an unclean end" : nil
+    }
+
+    func document(_ job: JobSummary) -> JobDocument {
+        let claimed = Timestamp(milliseconds: job.id.unixMicroseconds / 1000)
+        return JobDocument(
+            entry: entry(job), explanation: explanation(job), history: [.init(at: claimed, event: "claimed")],
+            attempts: job.attempts, strikes: job.strikes, retryOf: job.retryOf?.description,
+            answer: job.isCommitted ? job.outcome.map { FileLabel($0.bytes) } : nil,
+            error: job.lastFailure.map { ErrorDetail($0) })
+    }
+
+    private func explanation(_ job: JobSummary) -> String {
+        let reason = job.lastFailure.map { " The last attempt ended with: \($0)." } ?? ""
+        switch job.state {
+        case .claimed: return "It is being taken in from the inbox."
+        case .queued: return "It waits for a worker.\(reason)"
+        case .held: return "An operator keeps it back: memvpctl release \(job.id) lets it go on."
+        case .deferred: return "A passing fault ended its last attempt; it is tried again after a pause.\(reason)"
+        case .running: return "A worker has it."
+        case .answered: return "Its outcome is fixed and is being published."
+        case .done: return "It was answered. Its originals are in \(job.directory)/input."
+        case .failed:
+            return "It ended with an error.\(reason) Its originals are in \(job.directory)/input, the reason in "
+                + "\(job.directory)/reason.json; memvpctl retry \(job.id) tries it again."
+        }
+    }
+}

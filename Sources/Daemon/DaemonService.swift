@@ -1,0 +1,274 @@
+// The daemon as a whole: opens the model and the spool, starts the workers and the sockets, tells systemd, reloads, and ends.
+//
+// Invariants: what systemd passed is taken before any thread starts; READY comes once workers, inbox and sockets are up; at the
+// end the spool closes last, so every job is back in its queue. Failure modes: a start without a usable model is a
+// `StartFailure` with exit 78; everything later is logged and tried again by whoever met it.
+
+internal import Control
+public import Diagnostics
+internal import FoundationEssentials
+internal import Glibc
+public import Logging
+internal import MemVP
+public import Specification
+internal import Spool
+internal import Tensor
+
+/// The version of the programs.
+public let memvpdVersion = "0.1.0"
+
+/// How the daemon runs.
+public enum DaemonMode: Sendable {
+    /// Until a signal ends it.
+    case service
+    /// Until the inbox is drained.
+    case once
+}
+
+/// Starts the daemon.
+public enum DaemonLauncher {
+    /// Serves until a signal, or with `once` an empty inbox, ends it.
+    ///
+    /// - Throws: what is wrong with the model, the directories or the sockets at the start.
+    public static func run(_ effective: EffectiveConfiguration, mode: DaemonMode, log: Logger) async throws(Failure) {
+        try await DaemonService(effective, mode: mode, log: log).run(mode)
+    }
+}
+
+/// The daemon. Make it, then `run` it once.
+actor DaemonService {
+    /// What the daemon is doing.
+    enum Condition: String, Sendable {
+        case starting, running, reloading, stopping
+    }
+
+    let spool: Spool
+    let reporter: Reporter
+    let log: Logger
+    let started = ContinuousClock.now
+    let startedAt = Timestamp.now
+    let kernels: Kernels
+    let threads: Int
+    let workers: [ModelWorker]
+    private let file: String?
+    private let notifier: SystemdNotifier
+    private let sockets: [SocketRole: ListeningSocket]
+
+    var condition = Condition.starting
+    var configuration: DaemonConfiguration
+    var bundle: ModelBundle
+    var warnings: [String] = []
+
+    /// Opens everything that must be there; starts nothing yet.
+    ///
+    /// - Throws: what is wrong with the model, the directories or the sockets.
+    init(_ effective: EffectiveConfiguration, mode: DaemonMode, log: Logger) throws(Failure) {
+        let configuration = effective.configuration
+        notifier = try SystemdNotifier()
+        let passed = try SocketActivation.take()
+        kernels = try Kernels.choose(forced: ProcessInfo.processInfo.environment["MEMVP_KERNELS"])
+        threads =
+            configuration.threads > 0
+            ? configuration.threads : max(1, Compute.allowedCPUs / max(1, configuration.workers))
+        bundle = try Self.loadBundle(configuration)
+        let catalog = MetricCatalog(
+            build: BuildInformation(
+                version: memvpdVersion, kernels: kernels.name, model: bundle.description.name))
+        let reporter = Reporter(catalog: catalog, log: log)
+        self.reporter = reporter
+        spool = try Spool(
+            configuration: configuration.spool, inspector: SpecReader(limits: configuration.limits.spec),
+            render: { AnswerDocument($0).bytes }, report: { reporter.handle($0) })
+        let settings = ModelWorker.Settings(bundle: bundle, configuration: configuration)
+        var workers: [ModelWorker] = []
+        for _ in 0..<max(1, configuration.workers) {
+            workers.append(
+                try ModelWorker(
+                    spool: spool, reporter: reporter, kernels: kernels, threads: threads, settings: settings))
+        }
+        self.workers = workers
+        sockets = try Self.listen(configuration.sockets, passed, mode)
+        (self.configuration, self.log, file) = (configuration, log, effective.file)
+        if bundle.adapters.isEmpty {
+            warnings.append("the model bundle has no adapter: every job will end in an error")
+        }
+    }
+
+    private static func loadBundle(_ configuration: DaemonConfiguration) throws(Failure) -> ModelBundle {
+        do {
+            return try ModelBundle(
+                path: configuration.model,
+                positions: configuration.limits.promptTokens + configuration.limits.answerTokens)
+        } catch {
+            guard error.code != .modelMissing else {
+                throw Failure(
+                    .modelMissing, error.object, error.cause,
+                    hint: "Install a model with `memvp models install FILE.tar`, then start memvpd again.")
+            }
+            // At a start every fault of the model is one of the configuration: exit 78 keeps systemd from trying again.
+            throw Failure(
+                .configurationInvalid, error.object, "\(error.cause) (\(error.code.rawValue))", hint: error.hint)
+        }
+    }
+
+    /// The sockets that systemd passed, and of those that it did not, our own; with `once`, nobody asks.
+    private static func listen(
+        _ paths: DaemonConfiguration.Sockets, _ passed: [SocketRole: ListeningSocket], _ mode: DaemonMode
+    ) throws(Failure) -> [SocketRole: ListeningSocket] {
+        guard mode == .service else { return [:] }
+        var sockets = passed
+        for (role, path) in [(SocketRole.control, paths.control), (.metrics, paths.metrics)] where sockets[role] == nil
+        {
+            sockets[role] = try ListeningSocket.bind(role, path: path)
+        }
+        return sockets
+    }
+
+    // MARK: Running
+
+    /// Serves until a signal (or with `once` an empty inbox) ends it. Call once.
+    ///
+    /// - Throws: what makes the spool or the model unusable at the start.
+    func run(_ mode: DaemonMode) async throws(Failure) {
+        for worker in workers { try await worker.prepare() }
+        try await spool.recover()
+        for warning in warnings { log.warning("\(warning)") }
+        if mode == .once { await spool.endWhenEmpty() }
+        let signals = SignalStream()
+        let spool = spool
+        let watching = Task { await spool.run() }
+        let working = workers.map { worker in Task { await worker.run() } }
+        let server = server()
+        let serving = Task { [log] in
+            do throws(Failure) { try await server.run() } catch { log.error("\(error)") }
+        }
+        let keeping = Task { await self.keepHouse() }
+        let ending = Task { [log] in
+            for await signal in signals.stream {
+                switch signal {
+                case .reload: await self.reloadBySignal()
+                case .end:
+                    log.notice("stopping")
+                    for task in working { task.cancel() }
+                    return
+                }
+            }
+        }
+        condition = .running
+        tell { () throws(Failure) in try self.notifier.ready(status: "serving \(self.bundle.description.name)") }
+        log.notice("serving \(bundle.description.name), kernels \(kernels.name), \(threads) threads")
+
+        for task in working { await task.value }
+        condition = .stopping
+        tell { () throws(Failure) in try self.notifier.stopping(status: "stopping") }
+        ending.cancel()
+        keeping.cancel()
+        server.beginShutdown()
+        await serving.value
+        await updateMetrics()
+        await spool.close()
+        await watching.value
+        await keeping.value
+        log.notice("stopped")
+    }
+
+    private func server() -> ControlServer {
+        let routers: [SocketRole: Router] = [
+            .control: ControlRoutes.control(self), .metrics: ControlRoutes.metrics(self),
+        ]
+        let reporter = reporter
+        return ControlServer(
+            sockets.compactMap { role, socket in routers[role].map { (socket, $0) } }, logger: log,
+            onResponse: { reporter.catalog.countRequest($0, status: $1) })
+    }
+
+    private func tell(_ message: () throws(Failure) -> Void) {
+        do throws(Failure) { try message() } catch { log.warning("\(error)") }
+    }
+
+    // MARK: Keeping house
+
+    /// How long one pass of the model may take before the watchdog is left to bark.
+    private static let longestPass: Duration = .seconds(120)
+
+    /// Updates metrics, textfile and systemd's status, and feeds the watchdog, until it is cancelled.
+    private func keepHouse() async {
+        let interval = min(notifier.watchdogInterval ?? .seconds(15), .seconds(15))
+        while !Task.isCancelled {
+            await updateMetrics()
+            if reporter.stall ?? .zero < Self.longestPass {
+                tell { () throws(Failure) in try self.notifier.watchdog() }
+            }
+            do { try await Task.sleep(for: interval) } catch { return }
+        }
+    }
+
+    func updateMetrics() async {
+        let snapshot = await spool.snapshot()
+        let catalog = reporter.catalog
+        for (state, count) in snapshot.queueJobs { catalog.queue.set(state, Double(count)) }
+        catalog.queueOldest.set(snapshot.oldestSeconds ?? 0)
+        catalog.held.set(snapshot.isQueueHeld ? 1 : 0)
+        catalog.inboxIgnored.set(Double(snapshot.ignored + snapshot.directories.count))
+        catalog.doneJobs.set(Double(snapshot.finished[.done]?.jobs ?? 0))
+        catalog.doneBytes.set(Double(snapshot.finished[.done]?.bytes ?? 0))
+        guard let path = configuration.metrics.textfile else { return }
+        do throws(Failure) {
+            try TextfileWriter(path: path).write(catalog.registry.textfileExposition())
+        } catch {
+            log.warning("\(error)")
+        }
+    }
+
+    // MARK: Reloading
+
+    private func reloadBySignal() async {
+        do throws(Failure) { try await reload() } catch { log.error("not reloaded: \(error)") }
+    }
+
+    /// Reads the configuration and the model again; on a failure the old ones go on.
+    func reload() async throws(Failure) {
+        guard condition == .running else {
+            throw Failure(.unavailable, "reload", "memvpd is \(condition.rawValue)", hint: "Try again.")
+        }
+        condition = .reloading
+        tell { () throws(Failure) in try self.notifier.reloading() }
+        defer {
+            if condition == .reloading { condition = .running }
+            tell { () throws(Failure) in try self.notifier.ready(status: "serving \(self.bundle.description.name)") }
+        }
+        let new = try file.map { (path) throws(Failure) in try EffectiveConfiguration(file: path) }?.configuration
+        var merged = configuration
+        if let new { merged.takeReloadable(from: new) }
+        let bundle = try Self.loadBundle(merged)
+        for worker in workers { try await worker.adopt(.init(bundle: bundle, configuration: merged)) }
+        (self.bundle, configuration) = (bundle, merged)
+        warnings = bundle.adapters.isEmpty ? ["the model bundle has no adapter: every job will end in an error"] : []
+        if let new, new != merged { warnings.append("some changes of the configuration wait for a restart") }
+        log.notice("reloaded, serving \(bundle.description.name)")
+    }
+}
+
+extension DaemonConfiguration {
+    /// Takes over what may change while the daemon runs; directories, sockets, workers, threads and log wait for a restart.
+    mutating func takeReloadable(from new: DaemonConfiguration) {
+        (model, defaultTask, adapters, batch) = (new.model, new.defaultTask, new.adapters, new.batch)
+        metrics = new.metrics
+        (limits.imagePixels, limits.imageSide) = (new.limits.imagePixels, new.limits.imageSide)
+        (limits.promptTokens, limits.answerTokens) = (new.limits.promptTokens, new.limits.answerTokens)
+    }
+}
+
+extension EffectiveConfiguration {
+    /// Reads a configuration file.
+    ///
+    /// - Throws: `configuration_invalid` when it cannot be read or is wrong.
+    public init(file path: String) throws(Failure) {
+        guard let bytes = FileManager.default.contents(atPath: path) else {
+            throw Failure(
+                .configurationInvalid, path, "is not there or cannot be read",
+                hint: "Name another file with --config FILE.")
+        }
+        try self.init(yaml: [UInt8](bytes), named: path)
+    }
+}

@@ -1,0 +1,128 @@
+// What operators ask for over the sockets (docs/CONTROL.md), carried out.
+
+internal import Control
+internal import Diagnostics
+internal import FoundationEssentials
+internal import Logging
+internal import MemVP
+internal import Specification
+internal import Spool
+
+extension DaemonService: ControlOperations {
+    func status() async -> StatusDocument { document(await spool.snapshot()) }
+
+    func health() async -> HealthDocument {
+        let snapshot = await spool.snapshot()
+        var inbox = HealthDocument.Check("inbox", ok: true)
+        if case .unavailable(let reason) = snapshot.watched.first?.method {
+            inbox = .init("inbox", ok: false, message: reason)
+        }
+        let stalled = reporter.stall ?? .zero > .seconds(120)
+        return HealthDocument(checks: [
+            .init(
+                "model", ok: !bundle.adapters.isEmpty,
+                message: bundle.adapters.isEmpty ? "the bundle has no adapter" : bundle.description.name),
+            .init("workers", ok: !stalled, message: stalled ? "a pass of the model takes over two minutes" : ""),
+            inbox, .init("outbox", ok: FileManager.default.isWritableFile(atPath: configuration.directories.outbox)),
+        ])
+    }
+
+    func metrics() async -> String {
+        await updateMetrics()
+        return reporter.catalog.registry.exposition()
+    }
+
+    func queue(state: String?, limit: Int) async throws(Failure) -> QueueDocument {
+        let snapshot = await spool.snapshot()
+        let now = Timestamp.now
+        var position = 0
+        var entries = await spool.jobs().sorted {
+            $0.priority == $1.priority ? $0.id < $1.id : $0.priority > $1.priority
+        }.map { job -> QueueEntry in
+            guard job.state == .queued else { return entry(job) }
+            position += 1
+            return entry(job, position: position)
+        }
+        entries += snapshot.waiting.map {
+            QueueEntry(
+                job: nil, state: QueueState.waiting.rawValue, image: FileLabel($0.name.bytes), since: now,
+                note: $0.reason)
+        }
+        if let state { entries = entries.filter { $0.state == state } }
+        return QueueDocument(held: snapshot.isQueueHeld, total: entries.count, jobs: Array(entries.prefix(limit)))
+    }
+
+    func job(_ id: String) async throws(Failure) -> JobDocument {
+        guard let job = await spool.job(named: try jobID(id)) else { throw unknown(id) }
+        return document(job)
+    }
+
+    func hold(by peer: PeerCredentials?) async throws(Failure) -> ActionDocument {
+        note("hold", peer)
+        try await spool.holdQueue()
+        return ActionDocument("No further job starts until memvpctl release.")
+    }
+
+    func release(by peer: PeerCredentials?) async throws(Failure) -> ActionDocument {
+        note("release", peer)
+        try await spool.releaseQueue()
+        await spool.setIntake(true)
+        return ActionDocument("Jobs go on.")
+    }
+
+    func drain(by peer: PeerCredentials?) async throws(Failure) -> ActionDocument {
+        note("drain", peer)
+        await spool.setIntake(false)
+        return ActionDocument("Nothing more is taken from the inbox until memvpctl release; status shows the progress.")
+    }
+
+    func reload(by peer: PeerCredentials?) async throws(Failure) -> ActionDocument {
+        note("reload", peer)
+        try await reload()
+        return ActionDocument("Reloaded; serving \(bundle.description.name).")
+    }
+
+    func hold(_ id: String, by peer: PeerCredentials?) async throws(Failure) -> ActionDocument {
+        note("hold \(id)", peer)
+        try await spool.hold(try jobID(id))
+        return ActionDocument("Job \(id) is held.", jobs: [id])
+    }
+
+    func release(_ id: String, by peer: PeerCredentials?) async throws(Failure) -> ActionDocument {
+        note("release \(id)", peer)
+        try await spool.release(try jobID(id))
+        return ActionDocument("Job \(id) goes on.", jobs: [id])
+    }
+
+    func retry(_ id: String, by peer: PeerCredentials?) async throws(Failure) -> ActionDocument {
+        note("retry \(id)", peer)
+        let new = try await spool.retry(try jobID(id))
+        return ActionDocument("Job \(id) is tried again as \(new).", jobs: [new.description])
+    }
+
+    func retryAll(by peer: PeerCredentials?) async throws(Failure) -> ActionDocument {
+        note("retry --all", peer)
+        let new = try await spool.retryFailed().values.map(\.description).sorted()
+        return ActionDocument("\(new.count) failed jobs are tried again.", jobs: new)
+    }
+
+    func remove(_ id: String, by peer: PeerCredentials?) async throws(Failure) -> ActionDocument {
+        note("remove \(id)", peer)
+        try await spool.remove(try jobID(id))
+        return ActionDocument("Job \(id) is removed; its originals are kept.", jobs: [id])
+    }
+
+    private func jobID(_ text: String) throws(Failure) -> JobID {
+        guard let id = JobID(text) else { throw unknown(text) }
+        return id
+    }
+
+    private func unknown(_ id: String) -> Failure {
+        Failure(.notFound, "job \(id)", "there is no such job", hint: "memvpctl queue lists the jobs.")
+    }
+
+    private func note(_ verb: String, _ peer: PeerCredentials?) {
+        let who = peer.map { "user \($0.userID), process \($0.processID)" } ?? "somebody unknown"
+        log.notice("\(verb) by \(who)")
+    }
+}

@@ -1,0 +1,106 @@
+// What happened, for the log and the metrics: told by the spool's and the workers' threads.
+//
+// Invariant: nothing here waits for a disk or another actor but the log's own write to standard error.
+
+internal import Control
+internal import Diagnostics
+internal import Logging
+internal import Spool
+internal import Synchronization
+
+final class Reporter: Sendable {
+    /// The latest error that was published.
+    struct LastError: Sendable {
+        let at: Timestamp
+        let job: JobID
+        let file: FileName
+        let failure: Failure
+    }
+
+    private struct State {
+        var lastError: LastError?
+        var busySince: ContinuousClock.Instant?
+    }
+
+    let catalog: MetricCatalog
+    let rate = RateMeter()
+    private let log: Logger
+    private let state = Mutex(State())
+
+    init(catalog: MetricCatalog, log: Logger) {
+        (self.catalog, self.log) = (catalog, log)
+    }
+
+    var lastError: LastError? { state.withLock(\.lastError) }
+
+    /// For how long the model has been at one pass; nil when it is at none.
+    var stall: Duration? { state.withLock { $0.busySince.map { $0.duration(to: .now) } } }
+
+    func beat(isBusy: Bool) { state.withLock { $0.busySince = isBusy ? .now : nil } }
+
+    func batch(of jobs: Int) { catalog.batchJobs.observe(.only, Double(jobs)) }
+
+    func answered(_ timing: AnswerDocument.Timing, prompt: Int, generated: Int) {
+        let stages: [(Stage, Double?)] = [
+            (.queued, timing.queued), (.jpeg, timing.jpeg), (.vision, timing.vision), (.prefill, timing.prefill),
+            (.generate, timing.generate), (.total, timing.total),
+        ]
+        for (stage, time) in stages { if let time { catalog.stages.observe(stage, time / 1e3) } }
+        catalog.tokens.increment(.prompt, by: UInt64(max(0, prompt)))
+        catalog.tokens.increment(.generated, by: UInt64(max(0, generated)))
+    }
+
+    func fault(_ failure: Failure) { log.error("\(failure)") }
+
+    // MARK: The spool's events
+
+    func handle(_ event: SpoolEvent) {
+        switch event {
+        case .published(let job, let name, let failure): published(job, name, failure)
+        case .overflowed:
+            catalog.watchOverflows.increment()
+            log.notice("the kernel dropped events of the inbox; it was scanned")
+        case .recovered(let jobs, let clean):
+            let found = jobs.filter { $0.value > 0 }.map { "\($0.value) \($0.key.rawValue)" }.sorted()
+            log.notice(
+                "recovered after \(clean ? "a clean" : "an unclean") end: \(found.isEmpty ? "no jobs" : found.joined(separator: ", "))"
+            )
+        case .watching(let path, let method):
+            switch method {
+            case .inotify: log.info("watching \(path)")
+            case .polled(let reason): log.notice("polling \(path): \(reason)")
+            case .unavailable(let reason): log.error("\(path) cannot be watched: \(reason)")
+            }
+        case .specRefused(let spec, let failure): log.notice("\(spec) is refused: \(failure)")
+        case .queued(let job, let image, let spec):
+            log.info("\(image) is queued\(spec.map { " with \($0)" } ?? "")", metadata: ["job": "\(job)"])
+        case .joined(let job, let spec): log.info("\(spec) joined", metadata: ["job": "\(job)"])
+        case .deferred(let job, let failure, let pause):
+            log.warning("tried again in \(pause): \(failure)", metadata: ["job": "\(job)"])
+        case .held(let job, let isHeld):
+            log.notice("\(isHeld ? "held" : "released")", metadata: ["job": "\(job)"])
+        case .trouble(let failure): log.warning("\(failure)")
+        case .taken(let job): log.debug("taken", metadata: ["job": "\(job)"])
+        case .requeued(let job): log.debug("given back", metadata: ["job": "\(job)"])
+        case .expired(let job, let state): log.info("expired from \(state.rawValue)", metadata: ["job": "\(job)"])
+        }
+    }
+
+    private func published(_ job: JobID, _ name: FileName, _ failure: Failure?) {
+        rate.record()
+        let now = Timestamp.now
+        guard let failure else {
+            catalog.jobs.increment(.answered)
+            catalog.lastAnswer.set(Double(now.milliseconds) / 1e3)
+            return log.info("answered as \(name)", metadata: ["job": "\(job)"])
+        }
+        guard failure.code != .removed else {
+            catalog.jobs.increment(.removed)
+            return log.notice("removed, as \(name)", metadata: ["job": "\(job)"])
+        }
+        catalog.jobs.increment(.error)
+        catalog.errors.increment(failure.code)
+        state.withLock { $0.lastError = LastError(at: now, job: job, file: name, failure: failure) }
+        log.notice("error as \(name): \(failure)", metadata: ["job": "\(job)"])
+    }
+}

@@ -1,0 +1,46 @@
+// From the daemon's configuration to what the spool wants to know, and the reading of specs for it.
+
+internal import Diagnostics
+internal import Specification
+internal import Spool
+
+extension DaemonConfiguration {
+    /// The spool's part of the configuration.
+    var spool: SpoolConfiguration {
+        var spool = SpoolConfiguration(
+            directories: .init(
+                inbox: directories.inbox, spool: directories.spool, outbox: directories.outbox,
+                failed: directories.failed, done: directories.done))
+        spool.settle = settle
+        (spool.pairing.grace, spool.pairing.timeout) = (pairing.grace, pairing.timeout)
+        (spool.pollInterval, spool.scanInterval) = (scan.poll, scan.interval)
+        (spool.limits.imageBytes, spool.limits.specBytes) = (limits.imageBytes, limits.specBytes)
+        spool.limits.jobs = limits.queue
+        (spool.retry.initial, spool.retry.maximum, spool.retry.attempts) = (
+            retry.initial, retry.maximum, retry.attempts
+        )
+        (spool.retention.done, spool.retention.failed) = (retention.done.duration, retention.failed.duration)
+        // A crash signal while a job runs alone is a strike (DESIGN 5).
+        spool.notesCrashes = true
+        return spool
+    }
+}
+
+extension Retention {
+    fileprivate var duration: Duration? {
+        switch self {
+        case .forever: nil
+        case .after(let time): time
+        }
+    }
+}
+
+/// Reads task specs for the spool, within the limits of the start.
+struct SpecReader: SpecInspector {
+    let limits: TaskSpec.Limits
+
+    func inspect(_ bytes: [UInt8]) throws(Failure) -> SpecSummary {
+        let spec = try TaskSpec(yaml: bytes, named: "", limits: limits)
+        return SpecSummary(image: spec.image, priority: spec.priority)
+    }
+}
