@@ -1,0 +1,157 @@
+// What the command line accepts, what it refuses with 64, and which exit code a failure becomes. No model is needed.
+
+import ArgumentParser
+import Diagnostics
+import Foundation
+import Testing
+
+@testable import Commands
+
+@Suite("memvp: arguments and exit codes")
+struct ToolboxArgumentTests {
+    @Test(
+        "a wrong command line exits with 64",
+        arguments: [
+            ["frobnicate"],
+            ["caption", "photo.jpg"],
+            ["caption", "--model", "b"],
+            ["caption", "--model", "b", "--threads", "0", "photo.jpg"],
+            ["caption", "--model", "b", "--threads", "two", "photo.jpg"],
+            ["caption", "--model", "b", "--precision", "fp16", "photo.jpg"],
+            ["caption", "--model", "b", "--max-tokens", "257", "photo.jpg"],
+            ["caption", "--model", "b", "-", "photo.jpg"],
+            ["ask", "--model", "b", "photo.jpg"],
+            ["ask", "--model", "b", "--question", " ", "photo.jpg"],
+            ["ask", "--model", "b", "--question", "Q?", "--choices", "yes", "photo.jpg"],
+            ["ask", "--model", "b", "--question", "Q?", "--choices", "yes,,no", "photo.jpg"],
+            ["ask", "--model", "b", "--question", "Q?", "--choices", "yes, yes", "photo.jpg"],
+            ["convert", "default", "--language", "l"],
+            ["convert", "adapter", "a", "--base", "b", "--name", "../a", "--tasks", "caption"],
+            ["convert", "adapter", "a", "--base", "b", "--name", "", "--tasks", "caption"],
+            ["convert", "adapter", "a", "--base", "b", "--name", "a", "--tasks", "caption,dance"],
+            ["convert", "adapter", "a", "--base", "b", "--name", "a", "--tasks", ""],
+            ["convert", "adapter", "a", "--base", "b", "--name", "a", "--tasks", "ask", "--lambda", "nan"],
+            ["bench", "--model", "b", "--photo", "p", "--runs", "0"],
+            ["trace", "--model", "b", "--prompt-file", "p", "--out", "o"],
+            ["trace", "--model", "b", "--prompt-file", "p", "--out", "o", "--image", "i", "--no-image"],
+            ["trace", "--model", "b", "--prompt-file", "p", "--out", "o", "--no-image", "--steps", "0"],
+            ["eval", "perplexity", "--model", "b", "--data", "d", "--limit", "0"],
+        ])
+    func usage(arguments: [String]) {
+        #expect(MemvpCommand.execute(arguments) == 64)
+    }
+
+    @Test(
+        "a failure exits with its own code",
+        arguments: [
+            (["caption", "--model", "/nonexistent", "p.jpg"], FailureCode.modelMissing),
+            (["inspect", "/nonexistent"], .notFound),
+            (["inspect", #filePath], .modelInvalid),
+            (["convert", "default", "--language", "/nonexistent", "--vision", "v", "--out", "/tmp"], .cannotCreate),
+            (["convert", "adapter", "a", "--base", "/nonexistent", "--name", "a", "--tasks", "ask"], .modelMissing),
+            (["eval", "perplexity", "--model", "/nonexistent", "--data", "/nonexistent"], .notFound),
+        ])
+    func failures(arguments: [String], code: FailureCode) {
+        #expect(MemvpCommand.execute(arguments) == code.exitCode.rawValue)
+    }
+
+    @Test("help exits with 0", arguments: [["--help"], ["help", "convert"], ["bench", "--help"]])
+    func help(arguments: [String]) {
+        #expect(MemvpCommand.execute(arguments) == 0)
+    }
+
+    @Test("the forms that scripts call are understood")
+    func scripts() throws {
+        let made = try #require(
+            try MemvpCommand.parseAsRoot([
+                "convert", "default", "--language", "l", "--vision", "v", "--precision", "f32", "--out", "o",
+            ]) as? ToolboxConvertDefault)
+        #expect(made.precision == .f32)
+        let adapter = try #require(
+            try MemvpCommand.parseAsRoot([
+                "convert", "adapter", "a.safetensors", "--base", "b", "--name", "captions", "--tasks", "caption,ask",
+            ]) as? ToolboxConvertAdapter)
+        #expect(adapter.source == "a.safetensors")
+        let standardInput = try #require(
+            try MemvpCommand.parseAsRoot(["caption", "--model", "b", "-"]) as? ToolboxCaption)
+        #expect(standardInput.options.readsRecords)
+    }
+}
+
+@Suite("memvp: parts that need no model")
+struct ToolboxPartsTests {
+    @Test("a bundle's directory appears whole or not at all")
+    func bundleDirectory() throws {
+        let folder = FileManager.default.temporaryDirectory.appendingPathComponent("memvp-\(UUID().uuidString)").path
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let bundle = "\(folder)/bundle"
+        func fill(_ directory: String) {
+            _ = try? FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+            _ = FileManager.default.createFile(atPath: "\(directory)/model.yaml", contents: Data("x".utf8))
+        }
+        let broken = Failure(.modelInvalid, "source", "is broken")
+        #expect(throws: broken) {
+            try ToolboxBundleDirectory.make(bundle) { partial throws(Failure) in
+                fill(partial)
+                throw broken
+            }
+        }
+        #expect(try FileManager.default.contentsOfDirectory(atPath: folder).isEmpty)
+
+        try ToolboxBundleDirectory.make("\(bundle)/") { partial throws(Failure) in
+            fill(partial)
+            #expect(!FileManager.default.fileExists(atPath: bundle))
+        }
+        #expect(try FileManager.default.contentsOfDirectory(atPath: folder) == ["bundle"])
+
+        var wasCalled = false
+        let refused = #expect(throws: Failure.self) {
+            try ToolboxBundleDirectory.make(bundle) { _ throws(Failure) in wasCalled = true }
+        }
+        #expect(refused?.code == .cannotCreate)
+        #expect(!wasCalled)
+        #expect(try FileManager.default.contentsOfDirectory(atPath: bundle) == ["model.yaml"])
+    }
+
+    @Test("pixels change their order and come back")
+    func pixelOrder() {
+        let interleaved = (0..<27).map(Float.init)
+        let planes = ToolboxTrace.planes(interleaved, side: 3)
+        #expect(planes.prefix(3) == [0, 3, 6])
+        #expect(planes[9] == 1)
+        #expect(ToolboxTrace.interleaved(planes, side: 3) == interleaved)
+    }
+
+    @Test("records are read, and a line that is none is refused")
+    func records() throws {
+        let record = try ToolboxInputRecord.parse(#"{"image": "a b.jpg", "choices": ["x", "y"]}"#).get()
+        #expect(record.image == "a b.jpg")
+        #expect(record.choices == ["x", "y"])
+        for line in ["photo.jpg", "{}", #"{"image": 7}"#, "[]"] {
+            #expect(throws: Failure.self) { try ToolboxInputRecord.parse(line).get() }
+        }
+    }
+
+    @Test("rows are chosen by split, in file order, up to the limit; a bad line is named")
+    func rows() throws {
+        let path = FileManager.default.temporaryDirectory.appendingPathComponent("\(UUID().uuidString).jsonl").path
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        let lines = [("a", "train"), ("b", "dev"), ("c", "dev"), ("d", "dev")]
+            .map { #"{"image": "i.jpg", "caption": "\#($0.0)", "split": "\#($0.1)"}"# }
+        try Data((lines.joined(separator: "\n") + "\n\n").utf8).write(to: URL(fileURLWithPath: path))
+        #expect(try ToolboxCaptionRow.read(path, split: "dev", limit: 2).map(\.caption) == ["b", "c"])
+        #expect(try ToolboxCaptionRow.read(path, split: nil, limit: nil).count == 4)
+        #expect(throws: Failure.self) { try ToolboxCaptionRow.read(path, split: "test", limit: nil) }
+        try Data((lines[0] + "\n{\n").utf8).write(to: URL(fileURLWithPath: path))
+        let bad = #expect(throws: Failure.self) { try ToolboxCaptionRow.read(path, split: nil, limit: nil) }
+        #expect(bad?.object == "\(path):2")
+    }
+
+    @Test("medians take the lower middle; numbers are rounded for people")
+    func numbers() {
+        #expect(ToolboxTime.median([3, 1, 2]) == 2)
+        #expect(ToolboxTime.median([4, 1, 3, 2]) == 2)
+        #expect(ToolboxTime.rounded(1.23456, 2) == 1.23)
+    }
+}
