@@ -15,7 +15,7 @@ internal import Tensor
 public struct AnswerDocument: Encodable, Sendable {
     /// A dropped file, and of an image what could be found out about it.
     public struct File: Encodable, Sendable {
-        /// The name; bytes that are not UTF-8 are replaced.
+        /// The name; where it is not UTF-8, as `\xFF` and the like.
         public var file: String
         /// The name's bytes in base64; only where the name is not UTF-8.
         public var bytes: String?

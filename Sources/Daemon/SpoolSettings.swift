@@ -40,7 +40,14 @@ struct SpecReader: SpecInspector {
     let limits: TaskSpec.Limits
 
     func inspect(_ bytes: [UInt8]) throws(Failure) -> SpecSummary {
-        let spec = try TaskSpec(yaml: bytes, named: "", limits: limits)
-        return SpecSummary(image: spec.image, priority: spec.priority)
+        do {
+            let spec = try TaskSpec(yaml: bytes, named: "", limits: limits)
+            return SpecSummary(image: spec.image, priority: spec.priority)
+        } catch {
+            // The spool puts the file's name before the object, which then is the place alone: ":LINE:COLUMN".
+            let place = error.object.split(separator: ":")
+            guard error.object.hasPrefix(":"), place.count == 2 else { throw error }
+            throw Failure(error.code, "line \(place[0]), column \(place[1])", error.cause, hint: error.hint)
+        }
     }
 }

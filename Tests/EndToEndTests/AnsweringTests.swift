@@ -1,0 +1,112 @@
+// From drop to answer through the real programs.
+
+import Foundation
+import Testing
+
+@Suite(
+    .serialized, .enabled(if: Build.hasModel, "needs a model bundle with an adapter: make models, or MEMVP_TEST_BUNDLE")
+)
+struct AnsweringTests {
+    private static let spec = """
+        version: 1
+        image: photo.jpg
+        tasks:
+          - id: alt
+            caption: { max_tokens: 12 }
+          - id: indoors
+            ask: "Is this indoors?"
+            answer: { choices: [yes, no] }
+        """
+
+    @Test("A photo alone, a photo with its spec first, a photo moved in, a photo before its spec")
+    func arrivals() async throws {
+        let daemon = try RunningDaemon()
+        try daemon.start()
+        try daemon.drop("spec.yaml", Self.spec.replacing("photo.jpg", with: "spec.jpg"))
+        try daemon.dropPhoto("spec.jpg")
+        try daemon.dropPhoto("alone.jpg")
+        try daemon.movePhoto("moved.jpg")
+        try await daemon.wait(for: ["spec", "alone", "moved"])
+
+        let both = try daemon.outcome("spec")
+        #expect(both.version == 1 && both.status == "ok" && both.error == nil)
+        #expect(both.image?.file == "spec.jpg" && both.image?.width == 512 && both.image?.sha256?.count == 64)
+        #expect(both.answers.map(\.id) == ["alt", "indoors"])
+        let choice = try #require(both.answers.last)
+        let probabilities = try #require(choice.probabilities)
+        #expect(Set(probabilities.keys) == ["yes", "no"] && abs(probabilities.values.reduce(0, +) - 1) < 1e-9)
+        #expect(probabilities[choice.text] == choice.confidence && choice.finish == "choice")
+        // The same photo gives the same answer, however it came.
+        #expect(try daemon.outcome("alone").answers == daemon.outcome("moved").answers)
+        #expect(try daemon.outcome("alone").answers.map(\.task) == ["caption"])
+        #expect(try daemon.outcome("alone").answers.allSatisfy { !$0.text.isEmpty })
+
+        // A photo whose spec comes within the grace gets it.
+        try daemon.configure(model: Build.model.path)
+        try daemon.movePhoto("late.jpg")
+        try daemon.drop("late.yaml", Self.spec.replacing("photo.jpg", with: "late.jpg"))
+        try await daemon.wait(for: ["late"])
+        #expect(try daemon.outcome("late").answers == both.answers)
+        #expect(try daemon.stop() == 0)
+    }
+
+    @Test("Twenty at once get one answer each, the same that one alone gets")
+    func twenty() async throws {
+        let daemon = try RunningDaemon()
+        try daemon.start()
+        let names = (0..<20).map { "photo\($0)" }
+        for name in names { try daemon.movePhoto("\(name).jpg") }
+        try await daemon.wait(for: names)
+        let first = try daemon.outcome("photo0").answers
+        for name in names { #expect(try daemon.outcome(name).answers == first) }
+        #expect(daemon.outcomes.count == 20)
+        #expect(try daemon.stop() == 0)
+    }
+
+    @Test("What was dropped while the daemon was stopped is answered by --once, which then ends with 0")
+    func once() throws {
+        let daemon = try RunningDaemon()
+        try daemon.dropPhoto()
+        try daemon.drop("photo.yaml", Self.spec)
+        #expect(try daemon.run("memvpd", ["--config", "\(daemon.root.path)/memvpd.yaml", "--once"]).code == 0)
+        #expect(try daemon.outcome("photo").answers.count == 2)
+        #expect(try FileManager.default.contentsOfDirectory(atPath: "\(daemon.root.path)/inbox").isEmpty)
+    }
+
+    @Test("Operators hold, look, release, reload and retry; the answer of a retry has a name of its own")
+    func operators() async throws {
+        let daemon = try RunningDaemon()
+        try daemon.start()
+        try await daemon.wait("control socket") { try daemon.control("hold").code == 0 }
+        try daemon.dropPhoto()
+        try await daemon.wait("queued job") { try daemon.control("queue", "-j").output.contains("\"queued\"") }
+        #expect(try daemon.control("status", "--json").output.contains(#""state":"held""#))
+        #expect(daemon.outcomes.isEmpty)
+        #expect(try daemon.control("release").code == 0)
+        try await daemon.wait(for: ["photo"])
+        #expect(try daemon.control("reload").code == 0)
+        #expect(try daemon.control("health").code == 0)
+        #expect(try daemon.control("metrics").output.contains(#"memvpd_jobs_total{outcome="answered"} 1"#))
+
+        let done = try FileManager.default.contentsOfDirectory(atPath: "\(daemon.root.path)/done")
+        let job = try #require(done.first { !$0.hasPrefix(".") })
+        #expect(try daemon.control("retry", job).code == 0)
+        try await daemon.wait(for: ["photo-2"])
+        #expect(try daemon.outcome("photo-2").answers == daemon.outcome("photo").answers)
+        #expect(try daemon.control("show", "nonsense").code == 66)
+        #expect(try daemon.stop() == 0)
+    }
+
+    @Test("A reload that cannot find the model says so and the old one goes on")
+    func badReload() async throws {
+        let daemon = try RunningDaemon()
+        try daemon.start()
+        try await daemon.wait("control socket") { try daemon.control("status").code == 0 }
+        try daemon.configure(model: "\(daemon.root.path)/nothing")
+        try await daemon.wait("refusal") { try daemon.control("reload").code == 78 }
+        try daemon.dropPhoto()
+        try await daemon.wait(for: ["photo"])
+        #expect(try daemon.outcome("photo").status == "ok")
+        #expect(try daemon.stop() == 0)
+    }
+}

@@ -1,0 +1,74 @@
+// Every bad drop ends in exactly one explained error, and the daemon goes on.
+
+import Foundation
+import Testing
+
+@Suite(
+    .serialized, .enabled(if: Build.hasModel, "needs a model bundle with an adapter: make models, or MEMVP_TEST_BUNDLE")
+)
+struct BadInputTests {
+    @Test("Bad inputs, each with its code")
+    func table() async throws {
+        let daemon = try RunningDaemon()
+        try daemon.start()
+        let photo = try Data(contentsOf: Build.photo)
+        try daemon.drop("empty.jpg", "")
+        try daemon.drop("text.jpg", "not a photo\n")
+        try photo.prefix(photo.count / 2).write(to: daemon.inbox("truncated.jpg"))
+        try Data([0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A, 0x0A]).write(to: daemon.inbox("drawing.png"))
+        for (stem, spec) in [
+            ("zero", ""), ("unknown", "version: 1\ntask: caption\ncolour: red\n"),
+            ("escape", "version: 1\nimage: ../../etc/passwd\ntask: caption\n"),
+        ] {
+            try daemon.drop("\(stem).yaml", spec)
+            try daemon.dropPhoto("\(stem).jpg")
+        }
+        try FileManager.default.createSymbolicLink(
+            atPath: daemon.inbox("link.jpg").path, withDestinationPath: "/etc/passwd")
+        let madeFIFO = unsafe mkfifo(daemon.inbox("fifo.jpg").path, 0o600)
+        #expect(madeFIFO == 0)
+        try FileManager.default.createDirectory(at: daemon.inbox("directory.jpg"), withIntermediateDirectories: false)
+        try daemon.movePhoto("two.jpg")
+        try daemon.movePhoto("two.jpeg")
+        let odd = "odd (1)\n'ü'"
+        try daemon.movePhoto("\(odd).jpg")
+
+        let codes = [
+            "empty": "empty_file", "text": "unsupported_type", "truncated": "corrupt_image",
+            "drawing": "unsupported_type", "zero": "empty_file", "unknown": "spec_invalid", "escape": "spec_invalid",
+            "link": "not_regular_file", "fifo": "not_regular_file",
+        ]
+        let answered = ["two", "two-2", odd]
+        try await daemon.wait(for: Array(codes.keys) + answered)
+        for (name, code) in codes {
+            let outcome = try daemon.outcome(name)
+            #expect(outcome.status == "error" && outcome.answers.isEmpty, "\(name)")
+            #expect(outcome.error?.code == code, "\(name): \(outcome.error?.message ?? "no error")")
+            #expect(outcome.image?.file.hasPrefix(name) == true, "\(name)")
+        }
+        for name in answered { #expect(try daemon.outcome(name).status == "ok") }
+        #expect(try daemon.outcome("unknown").error?.message.contains("line 3, column 1") == true)
+
+        // One outcome each and no more; the daemon is well and names the directory that it left.
+        try daemon.dropPhoto("after.jpg")
+        try await daemon.wait(for: ["after"])
+        #expect(daemon.outcomes.count == codes.count + answered.count + 1)
+        #expect(try daemon.control("status", "--json").output.contains("directory.jpg"))
+        #expect(try daemon.stop() == 0)
+    }
+}
+
+@Suite struct StartTests {
+    @Test("Without a model the start ends with 78 and says how to install one; a wrong command line with 64")
+    func exits() throws {
+        let daemon = try RunningDaemon()
+        try daemon.configure(model: "\(daemon.root.path)/nothing")
+        let file = "\(daemon.root.path)/memvpd.yaml"
+        #expect(try daemon.run("memvpd", ["--config", file]).code == 78)
+        #expect(try daemon.run("memvpd", ["--nonsense"]).code == 64)
+        #expect(try daemon.run("memvpd", ["--config", "\(file).none"]).code == 78)
+        #expect(try daemon.run("memvpd", ["--config", file, "--check-config"]).code == 0)
+        #expect(try daemon.control("status").code == 69)
+        #expect(try daemon.run("memvpctl", ["retry"]).code == 64)
+    }
+}
