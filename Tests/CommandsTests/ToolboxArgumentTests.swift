@@ -47,7 +47,7 @@ struct ToolboxArgumentTests {
             (["caption", "--model", "/nonexistent", "p.jpg"], FailureCode.modelMissing),
             (["inspect", "/nonexistent"], .notFound),
             (["inspect", #filePath], .modelInvalid),
-            (["convert", "default", "--language", "/nonexistent", "--vision", "v", "--out", "/tmp"], .cannotCreate),
+            (["convert", "default", "--language", "/nonexistent", "--vision", "v", "--out", #filePath], .cannotCreate),
             (["convert", "adapter", "a", "--base", "/nonexistent", "--name", "a", "--tasks", "ask"], .modelMissing),
             (["eval", "perplexity", "--model", "/nonexistent", "--data", "/nonexistent"], .notFound),
         ])
@@ -146,6 +146,16 @@ struct ToolboxPartsTests {
         try Data((lines[0] + "\n{\n").utf8).write(to: URL(fileURLWithPath: path))
         let bad = #expect(throws: Failure.self) { try ToolboxCaptionRow.read(path, split: nil, limit: nil) }
         #expect(bad?.object == "\(path):2")
+    }
+
+    @Test("the benchmark's JSON has the names that scripts rely on")
+    func benchmarkNames() throws {
+        let line = try ToolboxJSON.line(ToolboxBenchReport(kernels: "scalar", threads: 2))
+        let object = try #require(try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any])
+        let names = [
+            "captions_per_second", "kernels", "milliseconds", "rss_megabytes", "threads", "tokens_per_second",
+        ]
+        #expect(object.keys.sorted() == names)
     }
 
     @Test("medians take the lower middle; numbers are rounded for people")

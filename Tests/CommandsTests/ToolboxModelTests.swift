@@ -119,6 +119,23 @@ struct ToolboxModelTests {
         #expect(try bare.floats(named: "logits") != blind.floats(named: "logits"))
     }
 
+    @Test("the benchmark measures everything that its contract names")
+    func benchmark() throws {
+        let options = try ToolboxModelOptions.parse(["--model", Material.bundle, "--threads", "2"])
+        let path = Material.photo("chelsea.jpg")
+        let report = try ToolboxBenchmark(
+            options: options, photo: try ToolboxFile.read(path), photoPath: path, runs: 1
+        ).run()
+        let speeds = ["decode_1", "decode_16", "decode_8", "prefill_320", "prefill_64"]
+        #expect(report.tokensPerSecond.keys.sorted() == speeds)
+        #expect(report.milliseconds.keys.sorted() == ["image_to_caption_p50", "ready", "vision"])
+        #expect(report.tokensPerSecond.values.allSatisfy { $0 > 0 })
+        #expect(report.milliseconds.values.allSatisfy { $0 > 0 })
+        #expect(report.captionsPerSecond > 0)
+        #expect(report.peakMegabytes > 10)
+        #expect(report.threads == 2)
+    }
+
     @Test("the scorer agrees with the engine's own probabilities, however captions are gathered into passes")
     func scorer() throws {
         let bundle = try ModelBundle(path: Material.bundle)

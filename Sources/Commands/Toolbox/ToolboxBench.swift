@@ -49,20 +49,29 @@ struct ToolboxBench: ParsableCommand {
 
 /// What was measured.
 struct ToolboxBenchReport: Encodable {
-    var tokens_per_second: [String: Double] = [:]
+    var tokensPerSecond: [String: Double] = [:]
     var milliseconds: [String: Double] = [:]
-    var captions_per_second = 0.0
-    var rss_megabytes = 0.0
+    var captionsPerSecond = 0.0
+    var peakMegabytes = 0.0
     var kernels: String
     var threads: Int
+
+    private enum CodingKeys: String, CodingKey {
+        case tokensPerSecond = "tokens_per_second"
+        case milliseconds
+        case captionsPerSecond = "captions_per_second"
+        case peakMegabytes = "rss_megabytes"
+        case kernels
+        case threads
+    }
 
     /// The table for people.
     var text: String {
         let speeds = ["prefill_64", "prefill_320", "decode_1", "decode_8", "decode_16"]
         var lines = ["kernels \(kernels), \(threads) threads"]
-        lines += speeds.map { "  \($0): \(tokens_per_second[$0] ?? 0) tokens/s" }
+        lines += speeds.map { "  \($0): \(tokensPerSecond[$0] ?? 0) tokens/s" }
         lines += ["vision", "image_to_caption_p50", "ready"].map { "  \($0): \(milliseconds[$0] ?? 0) ms" }
-        lines += ["  captions: \(captions_per_second) a second", "  peak RSS: \(rss_megabytes) MB"]
+        lines += ["  captions: \(captionsPerSecond) a second", "  peak RSS: \(peakMegabytes) MB"]
         return lines.joined(separator: "\n")
     }
 }

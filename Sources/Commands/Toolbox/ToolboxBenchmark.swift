@@ -36,7 +36,7 @@ struct ToolboxBenchmark {
         } catch { throw error.about(photoPath) }
         try serve(bundle, compute, since: start, into: &report, &progress)
         try encode(bundle, compute, image, into: &report, &progress)
-        report.rss_megabytes = ToolboxTime.rounded(Self.peakMegabytes, 1)
+        report.peakMegabytes = ToolboxTime.rounded(Self.peakMegabytes, 1)
         return report
     }
 
@@ -58,7 +58,7 @@ struct ToolboxBenchmark {
         progress.show("captions", 0)
         let photos = 2 * batch
         let time = try seconds { () throws(Failure) in try caption(photos, batch: batch, answerer) }
-        report.captions_per_second = ToolboxTime.rounded(Double(photos) / time, 2)
+        report.captionsPerSecond = ToolboxTime.rounded(Double(photos) / time, 2)
     }
 
     /// Captions the photo `count` times, from its bytes, up to `batch` at a time.
@@ -103,12 +103,12 @@ struct ToolboxBenchmark {
         for count in [64, 320] {
             progress.show("prefill_\(count)", 0)
             let time = median { prefill(count, memories[0], engine) }
-            report.tokens_per_second["prefill_\(count)"] = ToolboxTime.rounded(Double(count) / time, 1)
+            report.tokensPerSecond["prefill_\(count)"] = ToolboxTime.rounded(Double(count) / time, 1)
         }
         for batch in [1, 8, 16] {
             progress.show("decode_\(batch)", 0)
             let time = median { decode(memories.prefix(batch), engine) }
-            report.tokens_per_second["decode_\(batch)"] = ToolboxTime.rounded(Double(batch * (newTokens - 1)) / time, 1)
+            report.tokensPerSecond["decode_\(batch)"] = ToolboxTime.rounded(Double(batch * (newTokens - 1)) / time, 1)
         }
     }
 

@@ -59,7 +59,9 @@ struct ToolboxTrace: ParsableCommand {
     func run() throws {
         let bundle = try model.bundle()
         let compute = try model.compute()
-        let text = String(decoding: try ToolboxFile.read(promptFile, limit: 1 << 20), as: UTF8.self)
+        guard let text = String(validating: try ToolboxFile.read(promptFile, limit: 1 << 20), as: UTF8.self) else {
+            throw Failure(.specInvalid, promptFile, "is not UTF-8")
+        }
         let prompt = bundle.tokenizer.prompt([.template(text)])
         guard !prompt.isEmpty, prompt.count + steps <= bundle.language.positions else {
             throw Failure(

@@ -1,0 +1,58 @@
+// Progress for people, and time as numbers.
+//
+// Invariant: progress is written to standard error, and on a terminal only.
+
+/// A line of progress that rewrites itself: what is being done, how much of it, how long it will take.
+struct ToolboxProgress {
+    private let isShown = ToolboxTerminal.isWatched
+    private let start = ContinuousClock.now
+    private var lastPercent = -1
+    private var stage = ""
+    private var stageStart = ContinuousClock.now
+
+    /// Shows that `part` (0 ... 1) of `stage` is done.
+    mutating func show(_ stage: String, _ part: Double) {
+        guard isShown else { return }
+        if stage != self.stage {
+            self.stage = stage
+            stageStart = .now
+            lastPercent = -1
+        }
+        let percent = Int(max(0, min(1, part)) * 100)
+        guard percent != lastPercent else { return }
+        lastPercent = percent
+        let spent = ToolboxTime.seconds(stageStart.duration(to: .now))
+        let left = part > 0.02 && part < 1 ? ", \(Int((spent / part * (1 - part)).rounded(.up))) s left" : ""
+        ToolboxTerminal.write("\r\u{1b}[K\(stage): \(percent) %\(left)")
+    }
+
+    /// Clears the line.
+    func end() {
+        if isShown { ToolboxTerminal.write("\r\u{1b}[K") }
+    }
+}
+
+/// Durations as numbers.
+enum ToolboxTime {
+    /// A duration in seconds.
+    static func seconds(_ duration: Duration) -> Double { duration / .seconds(1) }
+
+    /// Runs `work`; returns how many seconds it took.
+    static func measure(_ work: () throws -> Void) rethrows -> Double {
+        let start = ContinuousClock.now
+        try work()
+        return seconds(start.duration(to: .now))
+    }
+
+    /// The middle value, the lower of two; 0 for none.
+    static func median(_ values: [Double]) -> Double {
+        values.isEmpty ? 0 : values.sorted()[(values.count - 1) / 2]
+    }
+
+    /// Rounded to `places` decimals, for people and for JSON alike.
+    static func rounded(_ value: Double, _ places: Int) -> Double {
+        var factor = 1.0
+        for _ in 0..<places { factor *= 10 }
+        return (value * factor).rounded() / factor
+    }
+}
