@@ -31,7 +31,9 @@ public enum DaemonLauncher {
     ///
     /// - Throws: what is wrong with the model, the directories or the sockets at the start.
     public static func run(_ effective: EffectiveConfiguration, mode: DaemonMode, log: Logger) async throws(Failure) {
-        try await DaemonService(effective, mode: mode, log: log).run(mode)
+        // First of all: a stop that comes while the model is being opened ends with 0 as well.
+        let signals = SignalStream()
+        try await DaemonService(effective, mode: mode, log: log).run(mode, signals)
     }
 }
 
@@ -111,6 +113,11 @@ actor DaemonService {
         }
     }
 
+    /// The same on another thread, so that the daemon answers its operators meanwhile.
+    private static func loadBundleAside(_ configuration: DaemonConfiguration) async throws(Failure) -> ModelBundle {
+        try loadBundle(configuration)
+    }
+
     /// The sockets that systemd passed, and of those that it did not, our own; with `once`, nobody asks.
     private static func listen(
         _ paths: DaemonConfiguration.Sockets, _ passed: [SocketRole: ListeningSocket], _ mode: DaemonMode
@@ -129,12 +136,11 @@ actor DaemonService {
     /// Serves until a signal (or with `once` an empty inbox) ends it. Call once.
     ///
     /// - Throws: what makes the spool or the model unusable at the start.
-    func run(_ mode: DaemonMode) async throws(Failure) {
+    func run(_ mode: DaemonMode, _ signals: SignalStream) async throws(Failure) {
         for worker in workers { try await worker.prepare() }
         try await spool.recover()
         for warning in warnings { log.warning("\(warning)") }
         if mode == .once { await spool.endWhenEmpty() }
-        let signals = SignalStream()
         let spool = spool
         let watching = Task { await spool.run() }
         let working = workers.map { worker in Task { await worker.run() } }
@@ -189,18 +195,26 @@ actor DaemonService {
     // MARK: Keeping house
 
     /// How long one pass of the model may take before the watchdog is left to bark.
-    private static let longestPass: Duration = .seconds(120)
+    static let longestPass: Duration = .seconds(120)
 
     /// Updates metrics, textfile and systemd's status, and feeds the watchdog, until it is cancelled.
     private func keepHouse() async {
         let interval = min(notifier.watchdogInterval ?? .seconds(15), .seconds(15))
         while !Task.isCancelled {
             await updateMetrics()
-            if reporter.stall ?? .zero < Self.longestPass {
-                tell { () throws(Failure) in try self.notifier.watchdog() }
+            tell { () throws(Failure) in
+                try self.notifier.status(self.summary)
+                if self.reporter.stall ?? .zero < Self.longestPass { try self.notifier.watchdog() }
             }
             do { try await Task.sleep(for: interval) } catch { return }
         }
+    }
+
+    /// The queue in a few words, for `systemctl status`.
+    private var summary: String {
+        let queue = reporter.catalog.queue
+        let counts = [QueueState.queued, .running, .failed].map { "\(Int(queue.value($0))) \($0.rawValue)" }
+        return "\(counts.joined(separator: ", ")), serving \(bundle.description.name)"
     }
 
     func updateMetrics() async {
@@ -240,7 +254,7 @@ actor DaemonService {
         let new = try file.map { (path) throws(Failure) in try EffectiveConfiguration(file: path) }?.configuration
         var merged = configuration
         if let new { merged.takeReloadable(from: new) }
-        let bundle = try Self.loadBundle(merged)
+        let bundle = try await Self.loadBundleAside(merged)
         for worker in workers { try await worker.adopt(.init(bundle: bundle, configuration: merged)) }
         (self.bundle, configuration) = (bundle, merged)
         warnings = bundle.adapters.isEmpty ? ["the model bundle has no adapter: every job will end in an error"] : []

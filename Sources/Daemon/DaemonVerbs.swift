@@ -17,7 +17,7 @@ extension DaemonService: ControlOperations {
         if case .unavailable(let reason) = snapshot.watched.first?.method {
             inbox = .init("inbox", ok: false, message: reason)
         }
-        let stalled = reporter.stall ?? .zero > .seconds(120)
+        let stalled = reporter.stall ?? .zero >= Self.longestPass
         return HealthDocument(checks: [
             .init(
                 "model", ok: !bundle.adapters.isEmpty,

@@ -129,6 +129,7 @@ actor ModelWorker {
 
     private func start(_ jobs: [Job]) async {
         for job in jobs {
+            reporter.beat(self, isBusy: true)
             let started = clock.unixMicroseconds
             var image = AnswerDocument.File(job.image)
             do throws(Failure) {
@@ -137,6 +138,7 @@ actor ModelWorker {
                 await settle(job, image, error, started: started)
             }
         }
+        reporter.beat(self, isBusy: !flights.isEmpty)
     }
 
     private func submit(_ job: Job, _ image: inout AnswerDocument.File, started: Int64) throws(Failure) {
@@ -175,7 +177,7 @@ actor ModelWorker {
 
     private func advance() async {
         guard let answerer, !answerer.isIdle else { return }
-        reporter.beat(isBusy: true)
+        reporter.beat(self, isBusy: true)
         let jobs = flights.count
         let ended = answerer.step()
         if !ended.isEmpty { reporter.batch(of: jobs) }
@@ -183,7 +185,7 @@ actor ModelWorker {
             guard let flight = flights.removeValue(forKey: number) else { continue }
             await commit(flight, answers)
         }
-        reporter.beat(isBusy: !answerer.isIdle)
+        reporter.beat(self, isBusy: !answerer.isIdle)
     }
 
     private func commit(_ flight: Flight, _ set: AnswerSet) async {
@@ -228,7 +230,7 @@ actor ModelWorker {
             do throws(Failure) { try await spool.requeue(flight.job) } catch { reporter.fault(error) }
         }
         flights = [:]
-        reporter.beat(isBusy: false)
+        reporter.beat(self, isBusy: false)
         pending?.waiting.resume(returning: Failure(.unavailable, "reload", "memvpd is stopping"))
         pending = nil
     }

@@ -19,7 +19,7 @@ final class Reporter: Sendable {
 
     private struct State {
         var lastError: LastError?
-        var busySince: ContinuousClock.Instant?
+        var busySince: [ObjectIdentifier: ContinuousClock.Instant] = [:]
     }
 
     let catalog: MetricCatalog
@@ -33,10 +33,13 @@ final class Reporter: Sendable {
 
     var lastError: LastError? { state.withLock(\.lastError) }
 
-    /// For how long the model has been at one pass; nil when it is at none.
-    var stall: Duration? { state.withLock { $0.busySince.map { $0.duration(to: .now) } } }
+    /// For how long the slowest worker has been at one pass; nil when none is at any.
+    var stall: Duration? { state.withLock { $0.busySince.values.min()?.duration(to: .now) } }
 
-    func beat(isBusy: Bool) { state.withLock { $0.busySince = isBusy ? .now : nil } }
+    /// A worker begins something that may take long, or has nothing to do.
+    func beat(_ worker: ModelWorker, isBusy: Bool) {
+        state.withLock { $0.busySince[ObjectIdentifier(worker)] = isBusy ? .now : nil }
+    }
 
     func batch(of jobs: Int) { catalog.batchJobs.observe(.only, Double(jobs)) }
 

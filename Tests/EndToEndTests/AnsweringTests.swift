@@ -73,6 +73,22 @@ struct AnsweringTests {
         #expect(try FileManager.default.contentsOfDirectory(atPath: "\(daemon.root.path)/inbox").isEmpty)
     }
 
+    @Test(
+        "A stop, and then a kill, in the middle of the work: every photo still gets one answer",
+        arguments: [SIGTERM, SIGKILL])
+    func interruption(signal: Int32) async throws {
+        let daemon = try RunningDaemon()
+        try daemon.start()
+        let names = (0..<12).map { "photo\($0)" }
+        for name in names { try daemon.movePhoto("\(name).jpg") }
+        try await daemon.wait("first answer") { !daemon.outcomes.isEmpty }
+        let end = try daemon.end(with: signal)
+        #expect(signal == SIGTERM ? end == (.exit, 0) : end == (.uncaughtSignal, SIGKILL))
+        #expect(try daemon.run("memvpd", ["--config", "\(daemon.root.path)/memvpd.yaml", "--once"]).code == 0)
+        #expect(daemon.outcomes == names.map { "\($0).json" }.sorted())
+        for name in names { #expect(try daemon.outcome(name).status == "ok") }
+    }
+
     @Test("Operators hold, look, release, reload and retry; the answer of a retry has a name of its own")
     func operators() async throws {
         let daemon = try RunningDaemon()

@@ -96,14 +96,20 @@ final class RunningDaemon {
 
     func start() throws { process = try launch("memvpd", ["--config", "\(root.path)/memvpd.yaml"]) }
 
-    /// Stops with a signal and returns the exit code.
+    /// Stops with SIGTERM and returns the exit code.
     func stop() throws -> Int32 {
+        let end = try end(with: SIGTERM)
+        #expect(end.reason == .exit)
+        return end.status
+    }
+
+    /// Ends with a signal; how it ended.
+    func end(with signal: Int32) throws -> (reason: Process.TerminationReason, status: Int32) {
         let process = try #require(process)
-        process.terminate()
+        #expect(kill(process.processIdentifier, signal) == 0)
         process.waitUntilExit()
         self.process = nil
-        #expect(process.terminationReason == .exit)
-        return process.terminationStatus
+        return (process.terminationReason, process.terminationStatus)
     }
 
     /// Runs a program to its end; its exit code and its output.
