@@ -1,6 +1,5 @@
 // A real memvpd on directories of its own, for one test. The outbox is polled with a deadline; nothing is assumed to be quick.
 
-import Diagnostics
 import Foundation
 import Testing
 

@@ -14,6 +14,9 @@ public struct ControlCommand: ParsableCommand {
             MetricsCommand.self, HealthCommand.self, CheckCommand.self,
         ])
 
+    /// Runs the program with the process's arguments; ends the process when something is wrong.
+    public static func start() { main() }
+
     /// For the parser.
     public init() {}
 }

@@ -22,6 +22,9 @@ public struct DaemonCommand: AsyncParsableCommand {
     /// For the parser.
     public init() {}
 
+    /// Runs the program with the process's arguments; ends the process when something is wrong.
+    public static func start() async { await main() }
+
     /// Checks, drains or serves.
     public func run() async throws {
         try await CommandEnd.explain { () async throws(Failure) in
