@@ -37,26 +37,59 @@ let nio: [Target.Dependency] = [
     .product(name: "NIOHTTP1", package: "swift-nio"),
 ]
 let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
+let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let heap: Target.Dependency = .product(name: "HeapModule", package: "swift-collections")
+let system: Target.Dependency = .product(name: "SystemPackage", package: "swift-system")
+let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 
 var targets: [Target] = [
     .target(name: "CKernels", cSettings: cSettings),
+    .testTarget(name: "CKernelsTests", dependencies: ["CKernels"], swiftSettings: swiftSettings),
     .target(name: "CJPEG", cSettings: cSettings, linkerSettings: [.linkedLibrary("jpeg")]),
+    .target(name: "CLinux", cSettings: cSettings),
     .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
 ]
 targets += library("Diagnostics", [])
 targets += library("Tensor", ["CKernels", "Diagnostics"])
 targets += library("ModelFile", ["Diagnostics", "Tensor"], fixtures: true)
-targets += library("Text", ["Diagnostics", "ModelFile"], fixtures: true)
+targets += library("Text", ["Diagnostics", "ModelFile", heap], fixtures: true)
 targets += library("Vision", ["CJPEG", "Diagnostics", "ModelFile", "Tensor"], fixtures: true)
 targets += library("Language", ["Diagnostics", "ModelFile", "Tensor"])
 targets += library("Specification", ["CYAML", "Diagnostics"])
+targets += library("Spool", ["CLinux", "Diagnostics", heap, system])
+targets += library("Control", ["Diagnostics", logging] + nio, fixtures: true)
 targets += library(
-    "MemVP", ["Diagnostics", "Language", "ModelFile", "Specification", "Tensor", "Text", "Vision", crypto])
+    "MemVP", ["Diagnostics", "Language", "ModelFile", "Specification", "Tensor", "Text", "Vision", crypto],
+    fixtures: true)
+
+targets += library(
+    "Daemon", ["Control", "Diagnostics", "MemVP", "Specification", "Spool", "Tensor", "Vision", logging, system])
+targets += library(
+    "Commands",
+    [
+        "Control", "Daemon", "Diagnostics", "Language", "MemVP", "ModelFile", "Specification", "Spool", "Tensor",
+        "Text",
+        "Vision", arguments, logging, system,
+    ], fixtures: true)
+targets += ["memvpd", "memvpctl", "memvp"].map {
+    .executableTarget(name: $0, dependencies: ["Commands"], swiftSettings: swiftSettings)
+}
+targets += [
+    .testTarget(name: "RepositoryTests", swiftSettings: swiftSettings),
+    .testTarget(
+        name: "EndToEndTests", dependencies: ["memvpd", "memvpctl", "memvp"], resources: [.copy("Fixtures")],
+        swiftSettings: swiftSettings),
+]
 
 let package = Package(
     name: "memvpd",
     dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
     ],
     targets: targets,
     cLanguageStandard: .c17

@@ -121,6 +121,20 @@ func withLiar<Result: Sendable>(
     }
 
     @Test(
+        "What is too long is refused at once, not when the daemon has sent it all",
+        arguments: [
+            "HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\n",
+            "HTTP/1.1 200 OK\r\n\r\n" + String(repeating: "x", count: 1001),
+            "HTTP/1.1 200 OK\r\nX: " + String(repeating: "x", count: 16 << 10),
+        ])
+    func atOnce(_ bytes: String) async throws {
+        let code = try await withLiar(Array(bytes.utf8), hold: true) { path in
+            failureCode { _ = try ControlClient(socketPath: path, bodyLimit: 1000).send("GET", "/metrics") }
+        }
+        #expect(code == .protocolViolation)
+    }
+
+    @Test(
         "An answer without a length ends with the connection; 1xx is skipped",
         arguments: [
             "HTTP/1.1 200 OK\r\n\r\nabc", "HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\nabcdef",

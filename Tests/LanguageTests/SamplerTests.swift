@@ -1,0 +1,42 @@
+import Language
+import Tensor
+import Testing
+
+@Suite("Sampler")
+struct SamplerTests {
+    static func logits(_ values: [Float]) -> FloatRows {
+        let rows = FloatRows(capacity: 1, columns: values.count)
+        rows.setRow(0, values.span)
+        return rows
+    }
+
+    static func compute() throws -> Compute { try Compute(kernels: Kernels.choose(forced: nil), threads: 1) }
+
+    @Test("greedy takes the first of equal maxima and reports its log probability")
+    func greedy() throws {
+        var sampler = Sampler(.greedy)
+        let choice = sampler.choose(Self.logits([0, 2, 2, -1]), row: 0, compute: try Self.compute())
+        #expect(choice.token == 1)
+        #expect(abs(choice.logProbability - -0.832_561) < 1e-4)
+    }
+
+    @Test("one seed gives one sequence, another seed another")
+    func seeds() throws {
+        let compute = try Self.compute()
+        let logits = Self.logits((0..<64).map { Float($0 % 7) / 3 })
+        func draw(_ seed: UInt64) -> [Int32] {
+            var sampler = Sampler(Sampling(temperature: 1, topP: 1, seed: seed))
+            return (0..<32).map { _ in sampler.choose(logits, row: 0, compute: compute).token }
+        }
+        #expect(draw(3) == draw(3))
+        #expect(draw(3) != draw(4))
+    }
+
+    @Test("top-p leaves the tail out")
+    func nucleus() throws {
+        let compute = try Self.compute()
+        let logits = Self.logits([5, 4, 0, 0, 0, 0])
+        var sampler = Sampler(Sampling(temperature: 1, topP: 0.9, seed: 1))
+        for _ in 0..<200 { #expect(sampler.choose(logits, row: 0, compute: compute).token < 2) }
+    }
+}
