@@ -23,7 +23,7 @@ struct ConnectionOptions: ParsableArguments {
     private func path() throws(Failure) -> String {
         if let socket { return socket }
         if let config { return try EffectiveConfiguration(file: config).configuration.sockets.control }
-        let standard = "/etc/memvpd/memvpd.yaml"
+        let standard = "/etc/memvpd.yaml"
         // Operators may not be allowed to read the daemon's configuration; the default socket then is the best guess.
         guard FileManager.default.isReadableFile(atPath: standard) else {
             return DaemonConfiguration().sockets.control

@@ -12,8 +12,8 @@ public struct DaemonCommand: AsyncParsableCommand {
         commandName: "memvpd", abstract: "Answers photos that are dropped into an inbox.",
         version: memvpdVersion)
 
-    @Option(help: "The configuration file; missing: /etc/memvpd/memvpd.yaml.")
-    var config = "/etc/memvpd/memvpd.yaml"
+    @Option(help: "The configuration file; missing: /etc/memvpd.yaml.")
+    var config = "/etc/memvpd.yaml"
     @Flag(help: "Check the configuration, print what is in force, and exit.")
     var checkConfig = false
     @Flag(help: "Work off the inbox, then exit.")
