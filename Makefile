@@ -13,11 +13,10 @@ export MEMVP_REFERENCE_ADAPTER
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-demo: build models ## answer a sample photo with a real daemon on temporary directories
+demo: models ## answer a sample photo with a real daemon on temporary directories
 	@scripts/demo.sh $(BIN) $(MODELS)/default
 
-test: dependencies ## build everything with warnings as errors and run all tests
-	@$(MAKE) --no-print-directory models models-f32
+test: models models-f32 ## build everything with warnings as errors and run all tests
 	@echo "memvpd: building the tests"
 	@swift build $(BUILD_FLAGS) --build-tests
 	@swift test $(BUILD_FLAGS) --skip-build --parallel
@@ -31,18 +30,16 @@ build: dependencies ## build the three programs
 dependencies: ## install the system libraries that are missing
 	@scripts/install-dependencies.sh
 
-models: $(MODELS)/default/model.yaml ## fetch and convert the default model (int8)
+models: build ## fetch and convert the default model (int8)
+	@scripts/make-models.sh $(BIN)/memvp $(MODELS)/source $(MODELS)/default int8
 
-models-f32: $(MODELS)/default-f32/model.yaml ## its float32 twin, for parity tests
-
-$(MODELS)/%/model.yaml: scripts/make-models.sh scripts/models.sha256
-	@$(MAKE) --no-print-directory build
-	@scripts/make-models.sh $(BIN)/memvp $(MODELS)/source $(MODELS)/$* $(if $(findstring f32,$*),f32,int8)
+models-f32: build ## its float32 twin, for parity tests
+	@scripts/make-models.sh $(BIN)/memvp $(MODELS)/source $(MODELS)/default-f32 f32
 
 lint: ## swift format, in strict mode
 	@swift format lint --strict --recursive --parallel Sources Tests Package.swift
 
-bench: build models ## the benchmark of DESIGN 3, on two threads
+bench: models ## the benchmark of DESIGN 3, on two threads
 	@$(BIN)/memvp bench --model $(MODELS)/default --threads 2
 
 clean: ## remove everything that was built
