@@ -50,16 +50,16 @@ struct AnsweringTests {
         #expect(try daemon.stop() == 0)
     }
 
-    @Test("Twenty at once get one answer each, the same that one alone gets")
-    func twenty() async throws {
+    @Test("Two hundred at once get one answer each, the same that one alone gets")
+    func twoHundred() async throws {
         let daemon = try RunningDaemon()
         try daemon.start()
-        let names = (0..<20).map { "photo\($0)" }
+        let names = (0..<200).map { "photo\($0)" }
         for name in names { try daemon.movePhoto("\(name).jpg") }
         try await daemon.wait(for: names)
         let first = try daemon.outcome("photo0").answers
         for name in names { #expect(try daemon.outcome(name).answers == first) }
-        #expect(daemon.outcomes.count == 20)
+        #expect(daemon.outcomes.count == 200)
         #expect(try daemon.stop() == 0)
     }
 

@@ -19,10 +19,16 @@ struct BadInputTests {
         for (stem, spec) in [
             ("zero", ""), ("unknown", "version: 1\ntask: caption\ncolour: red\n"),
             ("escape", "version: 1\nimage: ../../etc/passwd\ntask: caption\n"),
+            ("bomb", "a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n"),
+            ("large", "task: caption\n#" + String(repeating: "x", count: 2_000_000) + "\n"),
         ] {
             try daemon.drop("\(stem).yaml", spec)
             try daemon.dropPhoto("\(stem).jpg")
         }
+        try Self.withLargestHeader(photo).write(to: daemon.inbox("huge.jpg"))
+        // Written in two goes: closed once without an end, then whole. One answer, not an error and an answer.
+        try photo.prefix(photo.count / 2).write(to: daemon.inbox("rewritten.jpg"))
+        try photo.write(to: daemon.inbox("rewritten.jpg"))
         try FileManager.default.createSymbolicLink(
             atPath: daemon.inbox("link.jpg").path, withDestinationPath: "/etc/passwd")
         let madeFIFO = unsafe mkfifo(daemon.inbox("fifo.jpg").path, 0o600)
@@ -32,13 +38,15 @@ struct BadInputTests {
         try daemon.movePhoto("two.jpeg")
         let odd = "odd (1)\n'ü'"
         try daemon.movePhoto("\(odd).jpg")
+        try daemon.movePhoto("-dash.jpg")
 
         let codes = [
             "empty": "empty_file", "text": "unsupported_type", "truncated": "corrupt_image",
             "drawing": "unsupported_type", "zero": "empty_file", "unknown": "spec_invalid", "escape": "spec_invalid",
-            "link": "not_regular_file", "fifo": "not_regular_file",
+            "bomb": "spec_invalid", "large": "spec_invalid", "huge": "image_too_large", "link": "not_regular_file",
+            "fifo": "not_regular_file",
         ]
-        let answered = ["two", "two-2", odd]
+        let answered = ["two", "two-2", odd, "-dash", "rewritten"]
         try await daemon.wait(for: Array(codes.keys) + answered)
         for (name, code) in codes {
             let outcome = try daemon.outcome(name)
@@ -55,6 +63,15 @@ struct BadInputTests {
         #expect(daemon.outcomes.count == codes.count + answered.count + 1)
         #expect(try daemon.control("status", "--json").output.contains("directory.jpg"))
         #expect(try daemon.stop() == 0)
+    }
+
+    /// The photo with a frame header that says 65,535 × 65,535.
+    static func withLargestHeader(_ photo: Data) throws -> Data {
+        var bytes = [UInt8](photo)
+        let frame = try #require(
+            (0..<bytes.count - 9).first { bytes[$0] == 0xFF && [0xC0, 0xC2].contains(bytes[$0 + 1]) })
+        for offset in 5..<9 { bytes[frame + offset] = 0xFF }
+        return Data(bytes)
     }
 }
 
