@@ -1,7 +1,7 @@
 // Constants of the exponential that every path computes: exp(x) = 2^n * p(r) with n = round(x / ln 2) and r = x - n ln 2.
 // Only x <= 0 is ever needed (softmax subtracts its maximum; SiLU folds the sign), so nothing can overflow.
 // p is a minimax polynomial of degree 6 on |r| <= 0.3473 with p(0) = p'(0) = 1, fitted for this project by reweighted least
-// squares; its own relative error is 4.2e-9, so float32 rounding dominates (whole: below 2e-7). Below MK_EXP_LOWEST the
+// squares; its own relative error is 4.2e-9, so float32 rounding dominates (whole: below 1e-7). Below MK_EXP_LOWEST the
 // result would be subnormal and is 0.
 #ifndef MEMVP_CKERNELS_EXPONENTIAL_H
 #define MEMVP_CKERNELS_EXPONENTIAL_H
