@@ -180,9 +180,13 @@ public actor Spool {
     func abandon() {
         isClosed = true
         watch.close()
+        if strikes != nil {
+            noteSuspect(nil)
+            // The descriptor closes now, and its number may become another file's: a later crash must not write to that.
+            try? SystemBridge.installCrashHandler(writingTo: -1)
+        }
         if let lock { SystemBridge.unlock(lock.descriptor) }
         (lock, strikes) = (nil, nil)
-        SystemBridge.noteForCrashHandler(nil)
         gate.open()
         thread.wake()
     }

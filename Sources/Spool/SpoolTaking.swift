@@ -69,7 +69,7 @@ extension Spool {
             // It is on disk for a crash of the process; only a power cut could lose it, and that never counts.
             note(error)
         }
-        SystemBridge.noteForCrashHandler(jobs.first(where: \.aloneRequired)?.id.description)
+        noteSuspect(jobs.first(where: \.aloneRequired)?.id)
         for job in jobs { report(.taken(job.id)) }
         return jobs
     }
@@ -257,6 +257,11 @@ extension Spool {
         return max(.zero, min(.microseconds(remaining.partialValue), configuration.retry.maximum))
     }
 
+    /// Tells the crash handler which job runs alone. The note is the process's: only the spool that installed the handler writes it.
+    func noteSuspect(_ id: JobID?) {
+        if strikes != nil { SystemBridge.noteForCrashHandler(id?.description) }
+    }
+
     private func requireInHand(_ id: JobID) throws(Failure) {
         guard inHand.contains(id), !isClosed else {
             throw Failure(.internalError, "job \(id)", "is not in a worker's hands")
@@ -264,7 +269,7 @@ extension Spool {
     }
 
     private func released(_ id: JobID) {
-        if inHand.isEmpty { SystemBridge.noteForCrashHandler(nil) }
+        if inHand.isEmpty { noteSuspect(nil) }
         // A job that waited to run alone may go now.
         gate.open()
     }

@@ -89,6 +89,7 @@ enum SystemBridge {
 
     /// Reads at most `limit` bytes from `offset`, up to the end of the file.
     static func read(_ descriptor: Int32, from offset: Int64, atMost limit: Int) throws(Errno) -> [UInt8] {
+        guard limit > 0 else { return [] }
         var failure: Errno?
         let bytes = unsafe [UInt8](unsafeUninitializedCapacity: limit) { buffer, count in
             while count < limit {
