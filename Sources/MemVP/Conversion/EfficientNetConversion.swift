@@ -16,10 +16,7 @@ struct EfficientNetConversion {
 
     /// Reads the architecture off the tensors' shapes.
     ///
-    /// - Parameters:
-    ///   - side: the image side the checkpoint was trained for.
-    ///   - firstStrides: stages whose first block halves the map are not visible in the weights; they are those of
-    ///     EfficientNet: wherever the width of the output grows at stages 2, 3, 4 and 6.
+    /// - Parameter side: the image side the checkpoint was trained for.
     /// - Throws: `model_invalid` when the tensors do not form an EfficientNet-Lite.
     init(_ source: PyTorchFile, side: Int, precision: Precision) throws(Failure) {
         self.source = source
