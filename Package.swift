@@ -61,15 +61,16 @@ targets += library("Control", ["Diagnostics", logging] + nio, fixtures: true)
 targets += library(
     "MemVP", ["Diagnostics", "Language", "ModelFile", "Specification", "Tensor", "Text", "Vision", crypto],
     fixtures: true)
-
+targets += library(
+    "FineTuning",
+    ["Diagnostics", "Language", "MemVP", "ModelFile", "Tensor", "Text", "Vision", crypto])
 targets += library(
     "Daemon", ["Control", "Diagnostics", "MemVP", "Specification", "Spool", "Tensor", "Vision", logging, system])
 targets += library(
     "Commands",
     [
-        "Control", "Daemon", "Diagnostics", "Language", "MemVP", "ModelFile", "Specification", "Spool", "Tensor",
-        "Text",
-        "Vision", arguments, logging, system,
+        "Control", "Daemon", "Diagnostics", "FineTuning", "Language", "MemVP", "ModelFile", "Specification", "Spool",
+        "Tensor", "Text", "Vision", arguments, logging, system,
     ], fixtures: true)
 targets += ["memvpd", "memvpctl", "memvp"].map {
     .executableTarget(name: $0, dependencies: ["Commands"], swiftSettings: swiftSettings)
