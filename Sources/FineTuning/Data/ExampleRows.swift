@@ -1,0 +1,183 @@
+// The reader of data sets in JSON Lines (docs/DATA.md).
+//
+// Invariants: rows come in the order of the file; a bad row costs itself alone, and is named by file and line. A photo is
+// looked for, not opened: whether it decodes is found out by whoever decodes it. Paths may lead anywhere: the file is its
+// user's own, and is read with the user's own rights.
+// Failure modes: `not_found`, `unreadable`, `not_regular_file` for the file; `spec_invalid` for a bad row under `stop`
+// and for a file without a row that can be used.
+
+public import Diagnostics
+internal import FoundationEssentials
+
+/// Reads data sets.
+public enum ExampleRows {
+    /// The longest text of a row, in bytes: more than any prompt that a model reads.
+    static let textLimit = 65_536
+    /// The largest file, in bytes.
+    static let fileLimit = 1 << 30
+
+    /// Reads the rows of a file.
+    ///
+    /// - Parameters:
+    ///   - splits: the splits that are wanted; nil for all. Of rows in other splits only the syntax is checked.
+    ///   - badRows: whether a bad row is left out or ends the reading.
+    ///   - report: is told each bad row that is left out.
+    /// - Throws: `not_found`, `unreadable`, `not_regular_file` for the file; `spec_invalid` naming file, line and reason
+    ///   of a bad row under `stop`, or a file in which no row can be used.
+    public static func read(
+        path: String, splits: Set<String>? = nil, badRows: BadRowPolicy = .skip, report: (BadRow) -> Void = { _ in }
+    ) throws(Failure) -> [ExampleRow] {
+        var bytes = try contents(path)[...]
+        if bytes.starts(with: [0xEF, 0xBB, 0xBF]) { bytes = bytes.dropFirst(3) }
+        var reader = RowReader(path: path, splits: splits)
+        var rows: [ExampleRow] = []
+        var bad = 0
+        var number = 0
+        while !bytes.isEmpty {
+            let end = bytes.firstIndex(of: UInt8(ascii: "\n")) ?? bytes.endIndex
+            let line = bytes[bytes.startIndex..<end]
+            bytes = bytes[min(end + 1, bytes.endIndex)...]
+            number += 1
+            if line.allSatisfy({ $0 == 0x20 || $0 == 0x0D || $0 == 0x09 }) { continue }
+            do throws(RowFault) {
+                if let row = try reader.row(line, number: number) { rows.append(row) }
+            } catch {
+                guard badRows == .skip else {
+                    throw Failure(
+                        .specInvalid, "\(path):\(number)", error.reason,
+                        hint: "Mend the line, or leave bad rows out with --on-bad-row skip.")
+                }
+                bad += 1
+                report(BadRow(file: path, line: number, reason: error.reason))
+            }
+        }
+        guard !rows.isEmpty else {
+            let of = splits.map { " of the split \($0.sorted().joined(separator: ", "))" } ?? ""
+            let why = bad == 0 ? "" : "; \(bad) bad rows were left out"
+            throw Failure(.specInvalid, path, "has no row\(of)\(why)", hint: "docs/DATA.md describes the format.")
+        }
+        return rows
+    }
+
+    private static func contents(_ path: String) throws(Failure) -> [UInt8] {
+        let resolved = URL(filePath: path).resolvingSymlinksInPath().path
+        guard let attributes = try? FileManager.default.attributesOfItem(atPath: resolved) else {
+            throw Failure(.notFound, path, "does not exist", hint: "Check the path.")
+        }
+        guard attributes[.type] as? FileAttributeType == .typeRegular else {
+            throw Failure(.notRegularFile, path, "is not a regular file")
+        }
+        if let size = attributes[.size] as? Int, size > fileLimit {
+            throw Failure(.specInvalid, path, "has \(size) bytes; at most \(fileLimit) are read")
+        }
+        guard let data = FileManager.default.contents(atPath: path) else {
+            throw Failure(.unreadable, path, "cannot be read", hint: "Check its permissions.")
+        }
+        return [UInt8](data)
+    }
+}
+
+/// Why a line is no row.
+private struct RowFault: Error {
+    let reason: String
+}
+
+/// Reads lines of one file; remembers which photos are there.
+private struct RowReader {
+    let folder: String
+    let splits: Set<String>?
+    private let decoder = JSONDecoder()
+    private var faultOfImage: [String: String?] = [:]
+
+    init(path: String, splits: Set<String>?) {
+        folder = path.lastIndex(of: "/").map { String(path[...$0]) } ?? ""
+        self.splits = splits
+    }
+
+    /// The row of a line; nil for a row of another split.
+    mutating func row(_ line: ArraySlice<UInt8>, number: Int) throws(RowFault) -> ExampleRow? {
+        let record = try record(line)
+        let split = record.split ?? "train"
+        if let splits, !splits.contains(split) { return nil }
+        guard let name = record.image, !name.isEmpty else { throw RowFault(reason: "has no image") }
+        guard !name.utf8.contains(0) else { throw RowFault(reason: "has an image path with a zero byte in it") }
+        let (task, answers) = try task(record)
+        let image = name.hasPrefix("/") ? name : folder + name
+        if let fault = fault(ofImage: image) { throw RowFault(reason: "the photo \(name) \(fault)") }
+        return ExampleRow(
+            image: image, imageName: name, task: task, answers: answers, split: split, line: number,
+            kind: record.kind ?? record.type, isDerived: record.derived ?? false)
+    }
+
+    private func task(_ record: RowRecord) throws(RowFault) -> (ExampleRow.Task, [String]) {
+        if let caption = record.caption {
+            guard record.question == nil else { throw RowFault(reason: "has both a caption and a question") }
+            return (.caption(try text(caption, "caption")), [])
+        }
+        guard let question = record.question else { throw RowFault(reason: "has neither caption nor question") }
+        var answers: [String] = []
+        for answer in record.answers ?? [] { answers.append(try text(answer, "answer")) }
+        guard let answer = record.answer ?? Self.commonest(answers) else { throw RowFault(reason: "has no answer") }
+        let learned = try text(answer, "answer")
+        return (.question(try text(question, "question"), answer: learned), answers.isEmpty ? [learned] : answers)
+    }
+
+    /// The text, if there is something in it and not too much.
+    private func text(_ text: String, _ name: String) throws(RowFault) -> String {
+        guard !text.allSatisfy(\.isWhitespace) else { throw RowFault(reason: "has an empty \(name)") }
+        let size = text.utf8.count
+        guard size <= ExampleRows.textLimit else {
+            throw RowFault(reason: "has a \(name) of \(size) bytes; at most \(ExampleRows.textLimit) are read")
+        }
+        return text
+    }
+
+    /// The answer that was given most often, of several the first.
+    private static func commonest(_ answers: [String]) -> String? {
+        var counts: [String: Int] = [:]
+        for answer in answers { counts[answer, default: 0] += 1 }
+        let most = counts.values.max()
+        return answers.first { counts[$0] == most }
+    }
+
+    private mutating func fault(ofImage path: String) -> String? {
+        if let known = faultOfImage[path] { return known }
+        let resolved = URL(filePath: path).resolvingSymlinksInPath().path
+        let attributes = try? FileManager.default.attributesOfItem(atPath: resolved)
+        let fault: String?
+        switch attributes?[.type] as? FileAttributeType {
+        case .typeRegular?: fault = nil
+        case nil: fault = "is missing"
+        default: fault = "is not a regular file"
+        }
+        faultOfImage[path] = .some(fault)
+        return fault
+    }
+
+    private func record(_ line: ArraySlice<UInt8>) throws(RowFault) -> RowRecord {
+        do {
+            return try decoder.decode(RowRecord.self, from: Data(line))
+        } catch let error as DecodingError {
+            if case .typeMismatch(_, let context) = error, let key = context.codingPath.first {
+                throw RowFault(reason: "has a \(key.stringValue) of the wrong type")
+            }
+            if case .valueNotFound(_, let context) = error, let key = context.codingPath.first {
+                throw RowFault(reason: "has a null in \(key.stringValue)")
+            }
+            throw RowFault(reason: "is not an object in JSON")
+        } catch { throw RowFault(reason: "is not an object in JSON") }
+    }
+}
+
+/// The keys of a line; others are passed over.
+private struct RowRecord: Decodable {
+    var image: String?
+    var caption: String?
+    var question: String?
+    var answer: String?
+    var answers: [String]?
+    var split: String?
+    var type: String?
+    var kind: String?
+    var derived: Bool?
+}

@@ -1,0 +1,151 @@
+// The reader of data sets: what it takes, what it names and leaves out.
+
+import Diagnostics
+import Foundation
+import Testing
+
+@testable import FineTuning
+
+/// A folder with two photos, and data files beside them.
+struct DataFolder: ~Copyable {
+    let path: String
+
+    init() throws {
+        path = FileManager.default.temporaryDirectory.appendingPathComponent("memvp-data-\(UUID().uuidString)").path
+        try FileManager.default.createDirectory(atPath: "\(path)/images", withIntermediateDirectories: true)
+        for name in ["a.jpg", "b.jpg"] {
+            try Data([0xFF, 0xD8]).write(to: URL(fileURLWithPath: "\(path)/images/\(name)"))
+        }
+    }
+
+    deinit { try? FileManager.default.removeItem(atPath: path) }
+
+    /// Writes a file of the folder; returns its path.
+    func file(_ text: String, _ name: String = "rows.jsonl") throws -> String {
+        try Data(text.utf8).write(to: URL(fileURLWithPath: "\(path)/\(name)"))
+        return "\(path)/\(name)"
+    }
+}
+
+@Suite("Rows of a data set")
+struct DataRowTests {
+    private let good = #"{"image": "images/a.jpg", "caption": "A dog .", "split": "train"}"#
+
+    private func read(
+        _ text: String, splits: Set<String>? = nil, badRows: BadRowPolicy = .skip
+    ) throws -> (rows: [ExampleRow], bad: [BadRow], folder: String) {
+        let folder = try DataFolder()
+        var bad: [BadRow] = []
+        let path = try folder.file(text)
+        let rows = try ExampleRows.read(path: path, splits: splits, badRows: badRows) { bad.append($0) }
+        return (rows, bad, folder.path)
+    }
+
+    @Test("captions and questions are read in order, with their lines and paths")
+    func forms() throws {
+        let text = """
+            \(good)
+
+            {"image": "images/b.jpg", "question": "Is it raining?", "answer": "no", "split": "dev", "type": "yes/no"}\r
+            {"image": "images/b.jpg", "question": "What?", "answers": ["red", "blue", "blue"], "kind": "colour"}
+            {"image": "images/a.jpg", "question": "Is there a dog?", "answer": "yes", "derived": true, "n_refs": 5}
+            """
+        let (rows, bad, folder) = try read("\u{FEFF}" + text)
+        #expect(bad.isEmpty)
+        #expect(rows.map(\.line) == [1, 3, 4, 5])
+        #expect(rows[0].task == .caption("A dog ."))
+        #expect(rows[0].image == "\(folder)/images/a.jpg")
+        #expect(rows[0].imageName == "images/a.jpg")
+        #expect(rows[0].answers.isEmpty)
+        #expect(rows[1].task == .question("Is it raining?", answer: "no"))
+        #expect(rows[1].kind == "yes/no")
+        #expect(rows[1].answers == ["no"])
+        #expect(rows[1].split == "dev")
+        #expect(rows[2].task == .question("What?", answer: "blue"))
+        #expect(rows[2].answers == ["red", "blue", "blue"])
+        #expect(rows[2].split == "train")
+        #expect(rows.map(\.isDerived) == [false, false, false, true])
+    }
+
+    @Test("only the splits that are wanted; a photo of another split may be missing")
+    func splits() throws {
+        let text = """
+            \(good)
+            {"image": "gone.jpg", "caption": "Gone .", "split": "dev"}
+            {"image": "images/b.jpg", "caption": "Test .", "split": "test"}
+            """
+        let (rows, bad, _) = try read(text, splits: ["train", "test"])
+        #expect(rows.map(\.split) == ["train", "test"])
+        #expect(bad.isEmpty)
+    }
+
+    @Test(
+        "a bad row is named with its reason and costs nothing else",
+        arguments: [
+            ("{\"image\": \"images/a.jpg\", \"cap", "is not an object in JSON"),
+            ("[1, 2]", "is not an object in JSON"),
+            ("{\"caption\": \"A dog.\"}", "has no image"),
+            ("{\"image\": \"\", \"caption\": \"A dog.\"}", "has no image"),
+            ("{\"image\": \"a\\u0000b\", \"caption\": \"A dog.\"}", "has an image path with a zero byte in it"),
+            ("{\"image\": \"images/a.jpg\"}", "has neither caption nor question"),
+            ("{\"image\": \"images/a.jpg\", \"caption\": null}", "has neither caption nor question"),
+            ("{\"image\": \"images/a.jpg\", \"caption\": \" \\t\"}", "has an empty caption"),
+            ("{\"image\": \"images/a.jpg\", \"caption\": 7}", "has a caption of the wrong type"),
+            ("{\"image\": \"images/a.jpg\", \"question\": \"Why?\"}", "has no answer"),
+            ("{\"image\": \"images/a.jpg\", \"question\": \"Why?\", \"answer\": \"\"}", "has an empty answer"),
+            ("{\"image\": \"images/a.jpg\", \"question\": \"Why?\", \"answers\": [null]}", "has a null in answers"),
+            ("{\"image\": \"images/a.jpg\", \"question\": \" \", \"answer\": \"no\"}", "has an empty question"),
+            (
+                "{\"image\": \"images/a.jpg\", \"caption\": \"x\", \"question\": \"Why?\", \"answer\": \"y\"}",
+                "has both a caption and a question"
+            ),
+            ("{\"image\": \"images/c.jpg\", \"caption\": \"x\"}", "the photo images/c.jpg is missing"),
+            ("{\"image\": \"images\", \"caption\": \"x\"}", "the photo images is not a regular file"),
+        ])
+    func badRows(_ line: String, _ reason: String) throws {
+        let (rows, bad, folder) = try read("\(good)\n\(line)\n\(good)\n")
+        #expect(rows.map(\.line) == [1, 3])
+        #expect(bad == [BadRow(file: "\(folder)/rows.jsonl", line: 2, reason: reason)])
+        let failure = #expect(throws: Failure.self) { try read("\(good)\n\(line)\n\(good)\n", badRows: .stop) }
+        #expect(failure?.code == .specInvalid)
+        #expect(failure?.object.hasSuffix("rows.jsonl:2") == true)
+        #expect(failure?.cause == reason)
+    }
+
+    @Test("bytes that are not UTF-8, and a text that is too long, are bad rows")
+    func bytes() throws {
+        let folder = try DataFolder()
+        var text = [UInt8]("\(good)\n{\"image\": \"images/a.jpg\", \"caption\": \"".utf8)
+        text += [0xC3, 0x28] + [UInt8]("\"}\n".utf8)
+        text += [UInt8]("{\"image\": \"images/a.jpg\", \"caption\": \"\(String(repeating: "a", count: 65_537))\"}".utf8)
+        try Data(text).write(to: URL(fileURLWithPath: "\(folder.path)/rows.jsonl"))
+        var bad: [BadRow] = []
+        let rows = try ExampleRows.read(path: "\(folder.path)/rows.jsonl") { bad.append($0) }
+        #expect(rows.count == 1)
+        #expect(bad.map(\.line) == [2, 3])
+        #expect(bad.last?.reason == "has a caption of 65537 bytes; at most 65536 are read")
+    }
+
+    @Test("one broken line in 30,000 costs one row")
+    func many() throws {
+        var lines = Array(repeating: good, count: 30_000)
+        lines[17_000] = "{\"image\": \"images/a.jpg\", \"caption\": \"A do"
+        let (rows, bad, _) = try read(lines.joined(separator: "\n"))
+        #expect(rows.count == 29_999)
+        #expect(bad.map(\.line) == [17_001])
+    }
+
+    @Test("a file without a row that can be used is refused with the reason")
+    func nothing() throws {
+        let empty = #expect(throws: Failure.self) { try read("") }
+        #expect(empty?.cause == "has no row")
+        let other = #expect(throws: Failure.self) { try read(good, splits: ["test", "dev"]) }
+        #expect(other?.cause == "has no row of the split dev, test")
+        let broken = #expect(throws: Failure.self) { try read("{") }
+        #expect(broken?.cause == "has no row; 1 bad rows were left out")
+        let missing = #expect(throws: Failure.self) { try ExampleRows.read(path: "/nowhere/rows.jsonl") }
+        #expect(missing?.code == .notFound)
+        let directory = #expect(throws: Failure.self) { try ExampleRows.read(path: "/tmp") }
+        #expect(directory?.code == .notRegularFile)
+    }
+}
