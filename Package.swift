@@ -63,7 +63,7 @@ targets += library(
     fixtures: true)
 targets += library(
     "FineTuning",
-    ["Diagnostics", "Language", "MemVP", "ModelFile", "Tensor", "Text", "Vision", crypto])
+    ["Diagnostics", "Language", "MemVP", "ModelFile", "Tensor", "Text", "Vision", crypto], fixtures: true)
 targets += library(
     "Daemon", ["Control", "Diagnostics", "MemVP", "Specification", "Spool", "Tensor", "Vision", logging, system])
 targets += library(
