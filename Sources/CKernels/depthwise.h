@@ -5,8 +5,6 @@
 
 #include "scalar.h"
 
-// The widest kernel whose weights fit the tables on the stack; wider ones take the scalar path.
-#define MK_WIDEST_KERNEL 7
 // Output columns computed together in the interior.
 #define MK_COLUMNS 4
 

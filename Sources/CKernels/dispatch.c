@@ -24,8 +24,7 @@
      .argmax_logsumexp = mk_##short_name##_argmax_logsumexp,                                                           \
      .row_i8 = mk_row_i8,                                                                                              \
      .row_f32 = mk_row_f32,                                                                                            \
-     .depthwise_i8 = mk_##short_name##_depthwise_i8,                                                                   \
-     .depthwise_f32 = mk_##short_name##_depthwise_f32}
+     .depthwise = mk_##short_name##_depthwise}
 
 static const mk_table scalar_table = MK_TABLE(MK_SCALAR, "scalar", scalar);
 

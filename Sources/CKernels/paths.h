@@ -26,10 +26,8 @@
     void mk_##path##_silu(float *x, size_t count);                                                                     \
     void mk_##path##_argmax_logsumexp(const float *x, int32_t count, int32_t *index, float *maximum,                   \
                                       float *logsumexp);                                                               \
-    void mk_##path##_depthwise_i8(const mk_depthwise *shape, const int8_t *x, float x_scale, const int8_t *w,          \
-                                  const float *w_scales, const float *bias, int32_t begin, int32_t end, float *y);     \
-    void mk_##path##_depthwise_f32(const mk_depthwise *shape, const float *x, const float *w, const float *bias,       \
-                                   int32_t begin, int32_t end, float *y);
+    void mk_##path##_depthwise(const mk_depthwise *shape, const float *x, const float *w, const float *bias,           \
+                               int32_t begin, int32_t end, float *y);
 
 MK_DECLARE_PATH(scalar)
 #if defined(__x86_64__)

@@ -241,9 +241,7 @@ void mk_run_attention(mk_pool *pool, const mk_table *table, mk_attention job, in
 typedef struct {
     const mk_table *table;
     const mk_depthwise *shape;
-    const void *x, *w;
-    float x_scale;
-    const float *w_scales, *bias;
+    const float *x, *w, *bias;
     float *y;
 } depthwise_job;
 
@@ -251,27 +249,14 @@ static int64_t work_of(const mk_depthwise *s) {
     return product_of(s->out_height, s->out_width, s->kernel * s->kernel) * s->channels;
 }
 
-static void depthwise_i8_part(void *context, mk_chunk chunk) {
+static void depthwise_part(void *context, mk_chunk chunk) {
     const depthwise_job *job = context;
     range rows = range_of(job->shape->out_height, chunk, 1);
-    job->table->depthwise_i8(job->shape, job->x, job->x_scale, job->w, job->w_scales, job->bias, rows.begin, rows.end,
-                             job->y);
+    job->table->depthwise(job->shape, job->x, job->w, job->bias, rows.begin, rows.end, job->y);
 }
 
-void mk_run_depthwise_i8(mk_pool *pool, const mk_table *table, const mk_depthwise *shape, const int8_t *x,
-                         float x_scale, const int8_t *w, const float *w_scales, const float *bias, float *y) {
-    depthwise_job job = {table, shape, x, w, x_scale, w_scales, bias, y};
-    run(pool, work_of(shape), depthwise_i8_part, &job);
-}
-
-static void depthwise_f32_part(void *context, mk_chunk chunk) {
-    const depthwise_job *job = context;
-    range rows = range_of(job->shape->out_height, chunk, 1);
-    job->table->depthwise_f32(job->shape, job->x, job->w, job->bias, rows.begin, rows.end, job->y);
-}
-
-void mk_run_depthwise_f32(mk_pool *pool, const mk_table *table, const mk_depthwise *shape, const float *x,
-                          const float *w, const float *bias, float *y) {
-    depthwise_job job = {table, shape, x, w, 0, NULL, bias, y};
-    run(pool, work_of(shape), depthwise_f32_part, &job);
+void mk_run_depthwise(mk_pool *pool, const mk_table *table, const mk_depthwise *shape, const float *x, const float *w,
+                      const float *bias, float *y) {
+    depthwise_job job = {table, shape, x, w, bias, y};
+    run(pool, work_of(shape), depthwise_part, &job);
 }

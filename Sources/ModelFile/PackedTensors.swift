@@ -26,15 +26,10 @@ extension GGUFFile {
     /// The depthwise kernel `name`, mapped where it stands.
     ///
     /// - Throws: `model_invalid` as for `packedMatrix`.
-    public func depthwiseWeights(_ name: String, precision: Precision, channels: Int, kernel: Int) throws(Failure)
-        -> DepthwiseWeights
-    {
-        let values = try required(
-            "\(name).weight", precision == .int8 ? .int8 : .float32, [kernel * kernel, channels])
-        let scales = precision == .int8 ? try required("\(name).scale", .float32, [channels]).offset : 0
+    public func depthwiseWeights(_ name: String, channels: Int, kernel: Int) throws(Failure) -> DepthwiseWeights {
+        let values = try required("\(name).weight", .float32, [kernel * kernel, channels])
         return try DepthwiseWeights(
-            mapping: mapping, name: name, precision: precision, channels: channels, kernel: kernel,
-            values: values.offset, scales: scales)
+            mapping: mapping, name: name, channels: channels, kernel: kernel, values: values.offset)
     }
 
     /// The float32 vector `name` of `count` values, copied.

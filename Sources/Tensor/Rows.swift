@@ -89,11 +89,8 @@ internal import CKernels
     private(set) var rows = 0
 
     /// Room for `capacity` rows of `columns` values.
-    ///
-    /// - Parameter dense: rows follow each other without padding (columns a multiple of 16), as a depthwise convolution
-    ///   reads them.
-    public convenience init(precision: Precision, capacity: Int, columns: Int, dense: Bool = false) {
-        self.init(precision, capacity, columns, dense: dense, widestOutput: nil, threads: 1)
+    public convenience init(precision: Precision, capacity: Int, columns: Int) {
+        self.init(precision, capacity, columns, widestOutput: nil, threads: 1)
     }
 
     /// The same with two planes.
@@ -105,21 +102,18 @@ internal import CKernels
         precision: Precision, capacity: Int, columns: Int, twoPlanesFor widestOutput: Int, threads: Int
     ) {
         self.init(
-            precision, capacity, columns, dense: false, widestOutput: precision == .int8 ? widestOutput : nil,
+            precision, capacity, columns, widestOutput: precision == .int8 ? widestOutput : nil,
             threads: threads)
     }
 
-    private init(
-        _ precision: Precision, _ capacity: Int, _ columns: Int, dense: Bool, widestOutput: Int?, threads: Int
-    ) {
-        precondition(!dense || columns % 16 == 0)
+    private init(_ precision: Precision, _ capacity: Int, _ columns: Int, widestOutput: Int?, threads: Int) {
         planes = widestOutput == nil ? 1 : 2
         products = widestOutput.map { FloatRows(capacity: 2 * max(1, capacity), columns: $0) }
         residual = widestOutput.map { _ in FloatRows(capacity: threads, columns: columns) }
         self.precision = precision
         self.capacity = max(1, capacity)
         self.columns = columns
-        stride = dense ? columns : (columns + 63) / 64 * 64
+        stride = (columns + 63) / 64 * 64
         let quantised = precision == .int8 ? self.capacity * planes : 0
         values = AlignedStorage(count: quantised * stride)
         scales = AlignedStorage(count: quantised)
@@ -137,13 +131,6 @@ internal import CKernels
         self.rows = rows
         self.source = source
     }
-
-    /// The scale of row 0: after a whole-tensor quantisation, that of all rows.
-    var tensorScale: Float { unsafe scales.base[0] }
-    /// The quantised values. [rows, stride]
-    var quantisedValues: UnsafeMutablePointer<Int8> { unsafe values.base }
-    /// Values from one quantised row to the next.
-    var quantisedStride: Int { stride }
 }
 
 /// The arithmetic of a bundle's weights.

@@ -42,7 +42,7 @@ extension EfficientNetLite {
                     expand: block.expands
                         ? try pointwise("\(name).expand", block.expanded, block.input, precision) : nil,
                     depthwise: try file.depthwiseWeights(
-                        "\(name).depthwise", precision: .float32, channels: block.expanded, kernel: block.kernel),
+                        "\(name).depthwise", channels: block.expanded, kernel: block.kernel),
                     depthwiseBias: try file.vector("\(name).depthwise.bias", count: block.expanded),
                     project: try pointwise("\(name).project", block.output, block.expanded, precision)))
         }

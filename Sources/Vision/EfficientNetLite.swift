@@ -150,7 +150,6 @@ public final class EfficientNetState {
         let expanded: FloatRows  // [side², expanded]
         let convolved: FloatRows  // [outputSide², expanded]
         let inputOperand: ProductInput  // [side², input]
-        let expandedOperand: ProductInput  // [side², expanded], dense
         let convolvedOperand: ProductInput  // [outputSide², expanded]
     }
 
@@ -202,8 +201,6 @@ public final class EfficientNetState {
                     ? FloatRows(capacity: side * side, columns: block.expanded, sharing: expanded) : input,
                 convolved: FloatRows(capacity: next * next, columns: block.expanded, sharing: convolved),
                 inputOperand: ProductInput(precision: precision, capacity: side * side, columns: block.input),
-                expandedOperand: ProductInput(
-                    precision: .float32, capacity: side * side, columns: block.expanded, dense: true),
                 convolvedOperand: ProductInput(precision: precision, capacity: next * next, columns: block.expanded))
         }
         headOperand = ProductInput(precision: precision, capacity: side * side, columns: input.columns)
@@ -260,9 +257,8 @@ public final class EfficientNetLite: Sendable {
             compute.loadTensor(maps.inputOperand, from: x, rows: side * side)
             product(maps.inputOperand, expand, clamp: Self.relu6, into: maps.expanded, compute: compute)
         }
-        compute.loadTensor(maps.expandedOperand, from: maps.expanded, rows: side * side)
         compute.depthwise(
-            maps.expandedOperand, weights.depthwise, shape: shape, bias: weights.depthwiseBias, clamp: Self.relu6,
+            maps.expanded, weights.depthwise, shape: shape, bias: weights.depthwiseBias, clamp: Self.relu6,
             into: maps.convolved)
         compute.loadTensor(maps.convolvedOperand, from: maps.convolved, rows: shape.outputSide * shape.outputSide)
         compute.multiply(

@@ -508,33 +508,13 @@ private final class Meeting: Sendable {
     // MARK: Convolution
 
     func depthwise(
-        _ shape: DepthwiseShape, _ x: Guarded<Int8>, scale: Float, _ w: Guarded<Int8>, scales: Guarded<Float>,
-        bias: Guarded<Float>, rows: Range<Int>? = nil, into y: Guarded<Float>
-    ) {
-        var raw = shape.raw
-        let rows = rows ?? 0..<shape.outHeight
-        unsafe table.pointee.depthwise_i8(
-            &raw, x.pointer, scale, w.pointer, scales.pointer, bias.pointer, Int32(rows.lowerBound),
-            Int32(rows.upperBound), y.pointer)
-    }
-
-    func depthwise(
         _ shape: DepthwiseShape, _ x: Guarded<Float>, _ w: Guarded<Float>, bias: Guarded<Float>,
         rows: Range<Int>? = nil, into y: Guarded<Float>
     ) {
         var raw = shape.raw
         let rows = rows ?? 0..<shape.outHeight
-        unsafe table.pointee.depthwise_f32(
+        unsafe table.pointee.depthwise(
             &raw, x.pointer, w.pointer, bias.pointer, Int32(rows.lowerBound), Int32(rows.upperBound), y.pointer)
-    }
-
-    func runDepthwise(
-        _ pool: Pool?, _ shape: DepthwiseShape, _ x: Guarded<Int8>, scale: Float, _ w: Guarded<Int8>,
-        scales: Guarded<Float>, bias: Guarded<Float>, into y: Guarded<Float>
-    ) {
-        var raw = shape.raw
-        unsafe mk_run_depthwise_i8(
-            pool?.raw, table, &raw, x.pointer, scale, w.pointer, scales.pointer, bias.pointer, y.pointer)
     }
 
     func runDepthwise(
@@ -542,7 +522,7 @@ private final class Meeting: Sendable {
         into y: Guarded<Float>
     ) {
         var raw = shape.raw
-        unsafe mk_run_depthwise_f32(pool?.raw, table, &raw, x.pointer, w.pointer, bias.pointer, y.pointer)
+        unsafe mk_run_depthwise(pool?.raw, table, &raw, x.pointer, w.pointer, bias.pointer, y.pointer)
     }
 }
 

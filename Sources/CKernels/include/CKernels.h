@@ -74,7 +74,7 @@ typedef struct {
 
 // ---- Convolution -----------------------------------------------------------------------------------------------
 
-// Depthwise convolution, channels last, TensorFlow SAME padding given as pad_top and pad_left.
+// Depthwise convolution in float32, channels last, TensorFlow SAME padding given as pad_top and pad_left.
 typedef struct {
     int32_t height, width, channels;  // input; channels a multiple of 16 (padded with zero weights if need be)
     int32_t out_height, out_width;
@@ -146,13 +146,10 @@ typedef struct {
     void (*row_i8)(const mk_weights_i8 *w, int32_t row, float *out);
     void (*row_f32)(const mk_weights_f32 *w, int32_t row, float *out);
 
-    // Depthwise convolution of output rows begin ..< end. x: [height][width][channels] int8 with one scale;
-    // w: [kernel * kernel][channels] int8, w_scales, bias: [channels]; y: [out_height][out_width][channels] float32 =
-    // clamp(float(sum) * (x_scale * w_scale) + bias, low, high). Integer sums are exact. Any kernel size; up to 7 is fast.
-    void (*depthwise_i8)(const mk_depthwise *shape, const int8_t *x, float x_scale, const int8_t *w, const float *w_scales,
-                         const float *bias, int32_t begin, int32_t end, float *y);
-    void (*depthwise_f32)(const mk_depthwise *shape, const float *x, const float *w, const float *bias, int32_t begin,
-                          int32_t end, float *y);
+    // Depthwise convolution of output rows begin ..< end. x: [height][width][channels]; w: [kernel * kernel][channels];
+    // bias: [channels]; y: [out_height][out_width][channels] = clamp(sum + bias, low, high). Any kernel size.
+    void (*depthwise)(const mk_depthwise *shape, const float *x, const float *w, const float *bias, int32_t begin,
+                      int32_t end, float *y);
 } mk_table;
 
 // The table of a path, or NULL where this CPU (or this build) cannot run it. Detection (cpuid and xgetbv) runs once.
@@ -204,10 +201,8 @@ void mk_run_rms_norm(mk_pool *pool, const mk_table *table, const float *x, int32
 void mk_run_attention(mk_pool *pool, const mk_table *table, mk_attention job, int32_t m, int32_t scores_stride);
 void mk_run_swiglu(mk_pool *pool, const mk_table *table, const float *x, int32_t x_stride, int32_t panels, int32_t m,
                    float *y, int32_t y_stride);
-void mk_run_depthwise_i8(mk_pool *pool, const mk_table *table, const mk_depthwise *shape, const int8_t *x, float x_scale,
-                         const int8_t *w, const float *w_scales, const float *bias, float *y);
-void mk_run_depthwise_f32(mk_pool *pool, const mk_table *table, const mk_depthwise *shape, const float *x, const float *w,
-                          const float *bias, float *y);
+void mk_run_depthwise(mk_pool *pool, const mk_table *table, const mk_depthwise *shape, const float *x, const float *w,
+                      const float *bias, float *y);
 
 #include "CKernelsDecoder.h"
 

@@ -131,7 +131,7 @@ struct EfficientNetConversion {
     private func depthwise(_ name: String, conv: String, norm: String, _ block: EfficientNetBlock) -> [TensorPlan] {
         let taps = block.kernel * block.kernel
         return [
-            TensorPlan(name, .depthwise(kernel: block.kernel, channels: block.expanded), exact: true) {
+            TensorPlan(name, .depthwise(kernel: block.kernel, channels: block.expanded)) {
                 () throws(Failure) -> [Float] in
                 let weight = try source.floats(named: "\(conv).weight")  // [channels, 1, kernel, kernel]
                 guard weight.count == taps * block.expanded else { return weight }

@@ -11,7 +11,7 @@ struct TensorPlan {
     enum Kind {
         /// `NAME.weight` in panels and, for int8, `NAME.scale`. [rows, columns]
         case matrix(rows: Int, columns: Int)
-        /// `NAME.weight` [kernel², channels] and, for int8, `NAME.scale` [channels].
+        /// `NAME.weight` [kernel², channels], float32 in every bundle.
         case depthwise(kernel: Int, channels: Int)
         /// float32 under the name itself. [count]
         case vector(count: Int)
@@ -46,9 +46,7 @@ struct TensorPlan {
                 TensorDeclaration(name: "\(name).scale", type: .float32, shape: [panels * 16]),
             ]
         case .depthwise(let kernel, let channels):
-            let weight = TensorDeclaration(name: "\(name).weight", type: type, shape: [kernel * kernel, channels])
-            guard precision == .int8 else { return [weight] }
-            return [weight, TensorDeclaration(name: "\(name).scale", type: .float32, shape: [channels])]
+            return [TensorDeclaration(name: "\(name).weight", type: .float32, shape: [kernel * kernel, channels])]
         case .vector(let count): return [TensorDeclaration(name: name, type: .float32, shape: [count])]
         }
     }
@@ -71,10 +69,7 @@ struct TensorPlan {
             guard values.count == kernel * kernel * channels else {
                 throw wrongCount(values.count, kernel * kernel * channels)
             }
-            guard precision == .int8 else { return try writer.write(values.span) }
-            let (quantised, scales) = Self.quantiseChannels(values, taps: kernel * kernel, channels: channels)
-            try writer.write(quantised.span)
-            try writer.write(scales.span)
+            try writer.write(values.span)
         case .vector(let count):
             guard values.count == count else { throw wrongCount(values.count, count) }
             try writer.write(values.span)
@@ -83,23 +78,5 @@ struct TensorPlan {
 
     private func wrongCount(_ found: Int, _ needed: Int) -> Failure {
         Failure(.modelInvalid, "tensor \(name)", "has \(found) values where \(needed) are needed")
-    }
-
-    /// Symmetric int8 for each channel of a depthwise kernel, as `mk_quantize_weight_row` does for rows.
-    /// values: [taps, channels]
-    private static func quantiseChannels(_ values: [Float], taps: Int, channels: Int) -> ([Int8], [Float]) {
-        var quantised = [Int8](repeating: 0, count: values.count)
-        var scales = [Float](repeating: 1, count: channels)
-        for channel in 0..<channels {
-            var largest: Float = 0
-            for tap in 0..<taps { largest = max(largest, abs(values[tap * channels + channel])) }
-            guard largest > 0 else { continue }
-            scales[channel] = largest / 127
-            for tap in 0..<taps {
-                let scaled = (values[tap * channels + channel] * (127 / largest)).rounded(.toNearestOrEven)
-                quantised[tap * channels + channel] = Int8(max(-127, min(127, scaled)))
-            }
-        }
-        return (quantised, scales)
     }
 }
