@@ -11,7 +11,13 @@ extension DaemonConfiguration {
             directories: .init(
                 inbox: directories.inbox, spool: directories.spool, outbox: directories.outbox,
                 failed: directories.failed, done: directories.done))
-        spool.settle = settle
+        (spool.settle, spool.writingTimeout) = (settle, writingTimeout)
+        spool.watch =
+            switch watch.inbox {
+            case .auto: .automatic
+            case .inotify: .inotify
+            case .poll: .poll
+            }
         (spool.pairing.grace, spool.pairing.timeout) = (pairing.grace, pairing.timeout)
         (spool.pollInterval, spool.scanInterval) = (scan.poll, scan.interval)
         (spool.limits.imageBytes, spool.limits.specBytes) = (limits.imageBytes, limits.specBytes)

@@ -54,6 +54,7 @@ struct ConfigurationKey: Sendable {
         ("limits", "What is refused with an explained error, or made to wait."),
         ("retention", "How long the originals of finished jobs are kept. Nothing is deleted unasked."),
         ("pairing", "How photos and task specs find each other."),
+        ("watch", "How directories are watched; status shows it."),
         ("scan", "How often the inbox is looked through besides the events that inotify reports."),
         (
             "retry",
@@ -94,7 +95,8 @@ struct ConfigurationKey: Sendable {
             "How many batches are worked on at the same time. The weights are shared."),
         ConfigurationKey(
             "threads", \.threads, .wholeNumber(0...1_024),
-            "How many threads compute, all workers together; 0 is one for each CPU that the process may use."),
+            "How many threads compute, all workers together; 0 is one for each CPU that the process may use. They are "
+                + "divided evenly between the workers, of which each has at least one."),
         ConfigurationKey(
             "batch", \.batch, .wholeNumber(1...64), "The most sequences that go through the model together."),
         ConfigurationKey("adapters.caption", \.adapters.caption, .adapter, "The adapter for captions."),
@@ -140,11 +142,19 @@ struct ConfigurationKey: Sendable {
             "settle", \.settle, .time(.milliseconds(10)...hour),
             "How long a file of unknown completeness must stay unchanged before it is taken."),
         ConfigurationKey(
+            "writing_timeout", \.writingTimeout, .time(.milliseconds(10)...day),
+            "A file that its writer keeps open is not touched. How long it may stay unchanged before it is taken all the "
+                + "same."),
+        ConfigurationKey(
+            "watch.inbox", \.watch.inbox, .word,
+            "`auto` is inotify where it can work, else polling. `inotify` is for file systems that look remote but on "
+                + "which nobody else writes. `poll` is for those that look local and are not."),
+        ConfigurationKey(
             "scan.interval", \.scan.interval, .time(.milliseconds(10)...day),
             "Where inotify works: a scan this often recovers what it missed."),
         ConfigurationKey(
             "scan.poll", \.scan.poll, .time(.milliseconds(10)...hour),
-            "Where inotify cannot work (network file systems): how often the directory is read."),
+            "Where the directory is polled: how often it is read."),
         ConfigurationKey(
             "retry.attempts", \.retry.attempts, .wholeNumber(1...1_000),
             "The most tries, the first one counted; then the job fails."),

@@ -16,7 +16,7 @@ public struct DaemonConfiguration: Sendable, Equatable {
     public var defaultTask = DefaultTask.caption
     /// Model workers, each with a state of its own; weights are shared.
     public var workers = 1
-    /// Kernel threads over all workers; 0 for all CPUs that the process may use.
+    /// Kernel threads over all workers, divided between them; 0 for all CPUs that the process may use.
     public var threads = 0
     /// The most sequences that go through the model together.
     public var batch = 16
@@ -30,6 +30,10 @@ public struct DaemonConfiguration: Sendable, Equatable {
     public var pairing = Pairing()
     /// How long a file found by a scan must stay unchanged before it is taken.
     public var settle = Duration.seconds(2)
+    /// How long a file that its writer keeps open may stand unchanged before it is taken all the same.
+    public var writingTimeout = Duration.seconds(3_600)
+    /// How directories are watched.
+    public var watch = Watch()
     /// How often the inbox is looked through.
     public var scan = Scan()
     /// How jobs with a passing fault are tried again.
@@ -83,7 +87,7 @@ public struct DaemonConfiguration: Sendable, Equatable {
     /// What is refused or made to wait.
     public struct Limits: Sendable, Equatable {
         /// The largest image file in bytes.
-        public var imageBytes = 50_000_000
+        public var imageBytes = 64 << 20
         /// The largest image in pixels, width times height.
         public var imagePixels = 100_000_000
         /// The longest side of an image in pixels.
@@ -125,6 +129,12 @@ public struct DaemonConfiguration: Sendable, Equatable {
         public var timeout = Duration.seconds(3_600)
     }
 
+    /// How directories are watched, each by its name.
+    public struct Watch: Sendable, Equatable {
+        /// The inbox.
+        public var inbox = WatchChoice.auto
+    }
+
     /// How often the inbox is looked through.
     public struct Scan: Sendable, Equatable {
         /// Where inotify works: to recover what it missed.
@@ -136,11 +146,11 @@ public struct DaemonConfiguration: Sendable, Equatable {
     /// How jobs with a passing fault are tried again.
     public struct Retry: Sendable, Equatable {
         /// The most tries, the first one counted.
-        public var attempts = 10
+        public var attempts = 500
         /// The wait before the second try; it doubles each time.
         public var initial = Duration.seconds(5)
         /// The longest wait.
-        public var maximum = Duration.seconds(300)
+        public var maximum = Duration.seconds(900)
     }
 
     /// Where metrics are written besides the socket.
@@ -164,6 +174,16 @@ public enum AdapterChoice: Sendable, Equatable {
     case bundleDefault
     /// The one of this name.
     case named(String)
+}
+
+/// How a directory is watched.
+public enum WatchChoice: String, Sendable, CaseIterable {
+    /// inotify(7) where it can work, else polling.
+    case auto
+    /// inotify(7) whatever the file system; polling only while there is no instance to be had.
+    case inotify
+    /// Polling.
+    case poll
 }
 
 /// Levels of log messages, the least important first; the names are swift-log's.

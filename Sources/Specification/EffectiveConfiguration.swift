@@ -107,6 +107,7 @@ struct ConfigurationDecoder {
             for outer in places[..<index] { comparePlaces(inner, outer) }
         }
         compareOrder("pairing.grace", configuration.pairing.grace, "pairing.timeout", configuration.pairing.timeout)
+        compareOrder("settle", configuration.settle, "writing_timeout", configuration.writingTimeout)
         compareOrder("retry.initial", configuration.retry.initial, "retry.maximum", configuration.retry.maximum)
         if let textfile = configuration.metrics.textfile, !textfile.hasSuffix(".prom") {
             reader.report(

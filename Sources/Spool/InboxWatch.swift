@@ -19,14 +19,19 @@ public enum WatchMethod: Sendable, Equatable {
 
 /// What a name in the inbox was seen to do.
 enum Arrival: Sendable, Equatable {
-    /// Created, and its writer has not closed it as far as was seen.
+    /// Created: by a writer who has not written yet, or as a link.
     case created
+    /// Written to, by a writer who has not closed it yet.
+    case written
     /// Closed by a writer.
     case closed
     /// Renamed into the inbox.
     case moved
     /// Met by a scan: nothing is known of its writer.
     case found
+
+    /// Whether a close is to come.
+    var isWriting: Bool { self == .created || self == .written }
 }
 
 /// What a look at the watch brought.
@@ -95,6 +100,8 @@ final class InotifyWatch: Sendable {
                     .moved
                 } else if mask & UInt32(IN_CLOSE_WRITE) != 0 {
                     .closed
+                } else if mask & UInt32(IN_MODIFY) != 0 {
+                    .written
                 } else if mask & UInt32(IN_CREATE) != 0 {
                     .created
                 } else {
@@ -133,7 +140,7 @@ struct InboxWatch: Sendable {
             self.handle = handle
             if configured == .poll {
                 method = .polled(reason: "the configuration says so")
-            } else if let remote = SystemBridge.remoteFileSystem(handle.descriptor) {
+            } else if configured == .automatic, let remote = SystemBridge.remoteFileSystem(handle.descriptor) {
                 method = .polled(reason: "inotify does not see what others do on \(remote)")
             } else {
                 do {

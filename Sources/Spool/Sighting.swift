@@ -55,8 +55,6 @@ struct Sighting: Sendable {
 /// The inbox as the spool sees it.
 struct InboxView: Sendable {
     let rules: SightingRules
-    /// Whether every writer's close will be seen: false where the inbox is polled.
-    var seesCloses = false
     private(set) var sightings: [FileName: Sighting] = [:]
     private(set) var ignored: Set<FileName> = []
     private(set) var directories: Set<FileName> = []
@@ -88,9 +86,11 @@ struct InboxView: Sendable {
         if var known = sightings[name] {
             if let arrival, arrival != .found {
                 known.arrival = arrival
-            } else if known.status.content != status.content {
-                // It changed and nobody has closed it: somebody is writing.
-                known.arrival = seesCloses ? .created : .found
+            } else if known.status.content.inode != status.content.inode
+                || (known.status.content != status.content && !known.arrival.isWriting)
+            {
+                // Not the file that was heard of, or a change of which nothing was heard (yet).
+                known.arrival = .found
             }
             if known.status != status {
                 known.status = status
@@ -128,9 +128,9 @@ struct InboxView: Sendable {
         directories.formIntersection(names)
     }
 
-    /// After lost events nothing is known of any writer.
+    /// After lost events nothing is known of any writer: the close may be among what was lost.
     mutating func trustNoArrival() {
-        for (name, sighting) in sightings where !sighting.isComplete && sighting.arrival == .created {
+        for (name, sighting) in sightings where !sighting.isComplete && sighting.arrival.isWriting {
             sightings[name]?.arrival = .found
         }
     }
@@ -182,12 +182,14 @@ struct InboxView: Sendable {
 /// When a file is complete, and what it is by its name.
 struct SightingRules: Sendable {
     let settle: Duration
+    let writingTimeout: Duration
     let imageExtensions: Set<String>
     let specExtensions: Set<String>
     let ignoredSuffixes: [String]
 
     init(_ configuration: SpoolConfiguration) {
         settle = configuration.settle
+        writingTimeout = max(configuration.settle, configuration.writingTimeout)
         imageExtensions = configuration.imageExtensions
         specExtensions = configuration.specExtensions
         ignoredSuffixes = configuration.ignoredSuffixes
@@ -209,14 +211,19 @@ struct SightingRules: Sendable {
         guard sighting.looksWhole == nil, sighting.status.kind == .regular, sighting.status.size > 0 else {
             return false
         }
-        return sighting.arrival == .closed || sighting.arrival == .created
+        return sighting.arrival == .closed
+    }
+
+    /// Whether somebody has the file open for writing, and will close it.
+    func isBeingWritten(_ sighting: Sighting) -> Bool {
+        guard sighting.status.kind == .regular else { return false }
+        // A link appears with IN_CREATE as well, its bytes with it, and nobody will ever close it.
+        return sighting.arrival == .written || (sighting.arrival == .created && sighting.status.size == 0)
     }
 
     private func patience(_ sighting: Sighting) -> Duration {
         guard sighting.status.kind == .regular else { return .zero }
-        // A hard link appears with IN_CREATE as well, and no writer will ever close it.
-        let isBeingWritten = sighting.arrival == .created && sighting.status.links == 1
-        if isBeingWritten, sighting.looksWhole != true { return settle * 15 }
+        if isBeingWritten(sighting) { return writingTimeout }
         if sighting.status.size > 0, sighting.arrival == .moved { return .zero }
         if sighting.status.size > 0, sighting.arrival == .closed, sighting.looksWhole == true { return .zero }
         return settle

@@ -83,6 +83,8 @@ public struct SpoolConfiguration: Sendable, Equatable {
     public enum Watch: String, Sendable, Equatable, CaseIterable {
         /// inotify(7) where it can work, else polling.
         case automatic
+        /// inotify(7), whatever the file system; polling only while there is no instance to be had.
+        case inotify
         /// Polling, whatever the file system.
         case poll
     }
@@ -91,6 +93,8 @@ public struct SpoolConfiguration: Sendable, Equatable {
     public var directories: Directories
     /// How long a file must stand unchanged before it is taken for complete, where nothing says so sooner.
     public var settle: Duration = .seconds(2)
+    /// How long a file that its writer keeps open may stand unchanged before it is taken all the same.
+    public var writingTimeout: Duration = .seconds(3600)
     /// Photos and specs.
     public var pairing = Pairing()
     /// How the inbox is watched.
@@ -118,7 +122,8 @@ public struct SpoolConfiguration: Sendable, Equatable {
     func check() throws(Failure) {
         let century: Duration = .seconds(100 * 366 * 86_400)
         let waits: [(String, Duration?)] = [
-            ("settle", settle), ("pairing.grace", pairing.grace), ("pairing.timeout", pairing.timeout),
+            ("settle", settle), ("writing_timeout", writingTimeout), ("pairing.grace", pairing.grace),
+            ("pairing.timeout", pairing.timeout),
             ("poll", pollInterval), ("scan", scanInterval), ("retry.initial", retry.initial),
             ("retry.maximum", retry.maximum), ("retention.done", retention.done),
             ("retention.failed", retention.failed),

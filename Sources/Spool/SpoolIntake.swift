@@ -31,7 +31,7 @@ extension Spool {
     private func openInbox(_ now: Duration) {
         let before = watch.method
         watch.open()
-        view.seesCloses = watch.inotify != nil
+        view.trustNoArrival()
         if watch.method != before { report(.watching(path: watch.path, watch.method)) }
         if watch.handle != nil {
             recoverTransfers()

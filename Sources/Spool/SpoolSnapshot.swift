@@ -119,7 +119,7 @@ extension Spool {
         view.sightings.values.filter { !$0.isComplete }.sorted { $0.order < $1.order }.map { sighting in
             SpoolSnapshot.Waiting(
                 name: sighting.name,
-                reason: sighting.arrival == .created ? "is being written" : "must stand unchanged for a while",
+                reason: view.rules.isBeingWritten(sighting) ? "is being written" : "must stand unchanged for a while",
                 remaining: max(.zero, view.rules.deadline(sighting) - now))
         }
     }

@@ -1,8 +1,9 @@
-// What a reload takes over and what waits for a restart.
+// What the configuration means to the spool; what a reload takes over and what waits for a restart.
 
 import Specification
 import Spool
 import Testing
+import Vision
 
 @testable import Daemon
 
@@ -19,6 +20,47 @@ import Testing
         #expect(old.model == "/elsewhere" && old.batch == 3 && old.limits.answerTokens == 99)
         #expect(old.directories == DaemonConfiguration().directories && old.threads == 0)
         #expect(old != new)
+    }
+
+    /// Together with the test of etc/memvpd.yaml this makes one set of defaults of three: in the shipped file, in the
+    /// daemon's configuration and in the spool's.
+    @Test func theSpoolsDefaultsAreTheDaemons() {
+        let directories = DaemonConfiguration().directories
+        var defaults = SpoolConfiguration(
+            directories: .init(
+                inbox: directories.inbox, spool: directories.spool, outbox: directories.outbox,
+                failed: directories.failed, done: directories.done))
+        defaults.notesCrashes = true
+        #expect(DaemonConfiguration().spool == defaults)
+        #expect(DaemonConfiguration().limits.imageBytes == ImageLimits().maxBytes)
+        #expect(DaemonConfiguration().limits.imagePixels == ImageLimits().maxPixels)
+        #expect(DaemonConfiguration().limits.imageSide == ImageLimits().maxSide)
+    }
+
+    @Test func everyWaitOfTheConfigurationReachesTheSpool() {
+        var configuration = DaemonConfiguration()
+        configuration.settle = .seconds(11)
+        configuration.writingTimeout = .seconds(12)
+        (configuration.pairing.grace, configuration.pairing.timeout) = (.seconds(13), .seconds(14))
+        (configuration.scan.poll, configuration.scan.interval) = (.seconds(15), .seconds(16))
+        (configuration.retry.initial, configuration.retry.maximum) = (.seconds(17), .seconds(18))
+        (configuration.retry.attempts, configuration.limits.queue) = (19, 20)
+        (configuration.limits.imageBytes, configuration.limits.specBytes) = (21, 22)
+        (configuration.retention.done, configuration.retention.failed) = (.after(.seconds(23)), .after(.seconds(24)))
+        let spool = configuration.spool
+        #expect(spool.settle == .seconds(11) && spool.writingTimeout == .seconds(12))
+        #expect(spool.pairing.grace == .seconds(13) && spool.pairing.timeout == .seconds(14))
+        #expect(spool.pollInterval == .seconds(15) && spool.scanInterval == .seconds(16))
+        #expect(spool.retry.initial == .seconds(17) && spool.retry.maximum == .seconds(18))
+        #expect(spool.retry.attempts == 19 && spool.limits.jobs == 20)
+        #expect(spool.limits.imageBytes == 21 && spool.limits.specBytes == 22)
+        #expect(spool.retention.done == .seconds(23) && spool.retention.failed == .seconds(24))
+        for (choice, watch) in [
+            (WatchChoice.auto, SpoolConfiguration.Watch.automatic), (.inotify, .inotify), (.poll, .poll),
+        ] {
+            configuration.watch.inbox = choice
+            #expect(configuration.spool.watch == watch)
+        }
     }
 
     @Test func specFaultsNameTheirPlaceInWords() throws {

@@ -37,6 +37,8 @@ struct ConfigurationTests {
         retention: {done: 7d, failed: 30d}
         pairing: {grace: 0, timeout: 2m}
         settle: 500ms
+        writing_timeout: 3h
+        watch: {inbox: poll}
         scan: {interval: 5m, poll: 1s}
         retry: {attempts: 3, initial: 1s, maximum: 1h}
         metrics: {textfile: /var/lib/node/memvpd.prom}
@@ -77,6 +79,8 @@ struct ConfigurationTests {
         expected.pairing.grace = .zero
         expected.pairing.timeout = .seconds(120)
         expected.settle = .milliseconds(500)
+        expected.writingTimeout = .seconds(10_800)
+        expected.watch.inbox = .poll
         expected.scan.interval = .seconds(300)
         expected.scan.poll = .seconds(1)
         expected.retry.attempts = 3
@@ -159,7 +163,7 @@ struct ConfigurationTests {
                 ":1:14: log.level: \"loud\" is not one of trace, debug, info, notice, warning, error, critical "
                     + "[configuration_invalid]"
             ),
-            ("retry: {initial: 10m}", ":1:18: retry.initial is longer than retry.maximum [configuration_invalid]"),
+            ("retry: {initial: 20m}", ":1:18: retry.initial is longer than retry.maximum [configuration_invalid]"),
             (
                 "pairing: {timeout: 100ms}",
                 ":1:20: pairing.grace is longer than pairing.timeout [configuration_invalid]"

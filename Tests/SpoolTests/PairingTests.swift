@@ -214,14 +214,15 @@ import Testing
         #expect(completeAt(.moved, status(), whole: nil) == .zero)
         #expect(completeAt(.closed, status(), whole: true) == .zero)
         #expect(completeAt(.closed, status(), whole: false) == .seconds(2))
-        #expect(completeAt(.created, status(), whole: true) == .seconds(2))
-        #expect(completeAt(.created, status(), whole: false) == .seconds(30))
-        #expect(completeAt(.created, status(links: 2), whole: false) == .seconds(2))
+        #expect(completeAt(.written, status(), whole: true) == .seconds(3600))
+        #expect(completeAt(.written, status(), whole: false) == .seconds(3600))
+        #expect(completeAt(.created, status(), whole: false) == .seconds(2))
         #expect(completeAt(.found, status(), whole: nil) == .seconds(2))
         for arrival in [Arrival.moved, .closed, .found] {
             #expect(completeAt(arrival, status(size: 0), whole: nil) == .seconds(2))
         }
-        #expect(completeAt(.created, status(size: 0), whole: nil) == .seconds(30))
+        #expect(completeAt(.created, status(size: 0), whole: nil) == .seconds(3600))
+        #expect(completeAt(.written, status(size: 0), whole: nil) == .seconds(3600))
         for kind in [FileStatus.Kind.symbolicLink, .pipe, .socket, .device] {
             #expect(completeAt(.created, status(kind: kind), whole: nil) == .zero)
         }
@@ -239,15 +240,23 @@ import Testing
 
     @Test func aChangeStartsOver() {
         var view = InboxView(rules: rules)
-        view.seesCloses = true
         let name = FileName("a.jpg") ?? .placeholder
         view.observe(name, status(), .found, now: .zero)
         view.observe(name, status(), .found, now: .seconds(1))
         #expect(view.nextDeadline == .seconds(2))
-        // It changed, and nobody closed it: a writer is at work, whose close will be seen.
         view.observe(name, status(modified: 5), .found, now: .seconds(1))
-        #expect(view.nextDeadline == .seconds(31))
-        view.observe(name, status(modified: 6), .closed, now: .seconds(9))
+        #expect(view.nextDeadline == .seconds(3))
+        // A writer is at work: its file is held, however long it pauses, and whatever a scan or a look finds.
+        view.observe(name, status(modified: 5), .written, now: .seconds(2))
+        #expect(view.nextDeadline == .seconds(3601))
+        view.observe(name, status(modified: 5), .found, now: .seconds(100))
+        view.observe(name, status(modified: 5), nil, now: .seconds(200))
+        #expect(view.nextDeadline == .seconds(3601))
+        view.observe(name, status(modified: 6), .found, now: .seconds(300))
+        #expect(view.nextDeadline == .seconds(3900))
+        view.observe(name, status(modified: 6), .closed, now: .seconds(301))
+        #expect(view.nextDeadline == .seconds(302))
+        view.observe(name, status(modified: 7), .closed, now: .seconds(9))
         #expect(view.nextDeadline == .seconds(11))
         view.trustNoArrival()
         #expect(view.nextDeadline == .seconds(11))
@@ -255,7 +264,8 @@ import Testing
 
     @Test func lostEventsMakeEveryWriterUnknown() {
         var view = InboxView(rules: rules)
-        view.observe(FileName("a.jpg") ?? .placeholder, status(), .created, now: .zero)
+        view.observe(FileName("a.jpg") ?? .placeholder, status(), .written, now: .zero)
+        #expect(view.nextDeadline == .seconds(3600))
         view.trustNoArrival()
         #expect(view.nextDeadline == .seconds(2))
     }
