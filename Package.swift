@@ -46,6 +46,7 @@ var targets: [Target] = [
     .target(name: "CKernels", cSettings: cSettings),
     .testTarget(name: "CKernelsTests", dependencies: ["CKernels"], swiftSettings: swiftSettings),
     .target(name: "CJPEG", cSettings: cSettings, linkerSettings: [.linkedLibrary("jpeg")]),
+    .target(name: "CPNG", cSettings: cSettings, linkerSettings: [.linkedLibrary("png")]),
     .target(name: "CLinux", cSettings: cSettings),
     .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
 ]
@@ -53,7 +54,7 @@ targets += library("Diagnostics", [])
 targets += library("Tensor", ["CKernels", "Diagnostics"])
 targets += library("ModelFile", ["Diagnostics", "Tensor"], fixtures: true)
 targets += library("Text", ["Diagnostics", "ModelFile", heap], fixtures: true)
-targets += library("Vision", ["CJPEG", "Diagnostics", "ModelFile", "Tensor"], fixtures: true)
+targets += library("Vision", ["CJPEG", "CPNG", "Diagnostics", "ModelFile", "Tensor"], fixtures: true)
 targets += library("Language", ["Diagnostics", "ModelFile", "Tensor"])
 targets += library("Specification", ["CYAML", "Diagnostics"])
 targets += library("Spool", ["CLinux", "Diagnostics", heap, system])

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the system libraries that memvpd is built with (Debian 12: apt). Does nothing where they are all there.
 set -euo pipefail
-packages=(libjpeg-dev libyaml-dev pkg-config)
+packages=(libjpeg-dev libpng-dev libyaml-dev pkg-config)
 missing=()
 for package in "${packages[@]}"; do
     dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")

@@ -69,7 +69,7 @@ extension Spool {
         return Failure(
             .unsupportedType, name.description,
             given.isEmpty
-                ? "has no extension that names an image type" : "files of type .\(given) are not supported yet",
+                ? "has no extension that names an image type" : "files of type .\(given) are not supported",
             hint: "Images: \(known). Task specs: .yaml, .yml. Save it as one of these and drop it again.")
     }
 

@@ -110,7 +110,7 @@ public struct SpoolConfiguration: Sendable, Equatable {
     /// How long inputs are kept.
     public var retention = Retention()
     /// Extensions of images, in lower case. Any other file is `unsupported_type`.
-    public var imageExtensions: Set<String> = ["jpg", "jpeg"]
+    public var imageExtensions: Set<String> = ["jpg", "jpeg", "png"]
     /// Extensions of task specs, in lower case.
     public var specExtensions: Set<String> = ["yaml", "yml"]
     /// Names with these endings are being written by somebody; they are ignored and counted, like dot files.

@@ -1,6 +1,7 @@
 // Which kind of file some bytes are, by their first bytes; a name's extension is never believed.
 //
-// A file cut so short that only the start of a JPEG marker is left counts as JPEG, so that it is called incomplete.
+// A file cut so short that only the start of JPEG's marker or of PNG's signature is left counts as that kind, so that it is
+// called incomplete.
 
 /// The kind of an image file, told from its signature.
 public enum ImageKind: String, Sendable, CaseIterable {
@@ -30,6 +31,8 @@ public enum ImageKind: String, Sendable, CaseIterable {
         let soi: [UInt8] = [0xFF, 0xD8]
         if bytes.starts(with: soi) || (!bytes.isEmpty && soi.starts(with: bytes)) {
             self = .jpeg
+        } else if !bytes.isEmpty, ImageKind.pngSignature.starts(with: bytes) {
+            self = .png
         } else if let kind = ImageKind.signatures.first(where: { bytes.starts(with: $0.bytes) })?.kind {
             self = kind
         } else if bytes.starts(with: "RIFF".utf8), bytes.dropFirst(8).starts(with: "WEBP".utf8) {
@@ -41,8 +44,10 @@ public enum ImageKind: String, Sendable, CaseIterable {
         }
     }
 
+    private static let pngSignature: [UInt8] = [0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A, 0x0A]
+
     private static let signatures: [(kind: ImageKind, bytes: [UInt8])] = [
-        (.png, [0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A, 0x0A]),
+        (.png, pngSignature),
         (.gif, Array("GIF87a".utf8)), (.gif, Array("GIF89a".utf8)),
         (.tiff, [0x49, 0x49, 0x2A, 0x00]), (.tiff, [0x4D, 0x4D, 0x00, 0x2A]),
         (.bmp, Array("BM".utf8)),

@@ -50,6 +50,24 @@ struct AnsweringTests {
         #expect(try daemon.stop() == 0)
     }
 
+    @Test("A PNG is answered like a JPEG, with its spec or alone, whatever its name says")
+    func png() async throws {
+        let daemon = try RunningDaemon()
+        try daemon.start()
+        let drawing = try Data(contentsOf: Build.drawing)
+        try daemon.drop("spec.yaml", Self.spec.replacing("photo.jpg", with: "spec.png"))
+        for name in ["spec.png", "alone.PNG", "disguised.jpg"] { try drawing.write(to: daemon.inbox(name)) }
+        try drawing.dropLast(4).write(to: daemon.inbox("cut.png"))
+        try await daemon.wait(for: ["spec", "alone", "disguised", "cut"])
+        let both = try daemon.outcome("spec")
+        #expect(both.status == "ok" && both.answers.map(\.id) == ["alt", "indoors"])
+        #expect(both.image?.file == "spec.png" && both.image?.width == 60 && both.image?.sha256?.count == 64)
+        #expect(try daemon.outcome("alone").answers.map(\.task) == ["caption"])
+        #expect(try daemon.outcome("alone").answers == daemon.outcome("disguised").answers)
+        #expect(try daemon.outcome("cut").error?.code == "corrupt_image")
+        #expect(try daemon.stop() == 0)
+    }
+
     @Test("Two hundred at once get one answer each, the same that one alone gets")
     func twoHundred() async throws {
         let daemon = try RunningDaemon()

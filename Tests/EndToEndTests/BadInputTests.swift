@@ -15,7 +15,9 @@ struct BadInputTests {
         try daemon.drop("empty.jpg", "")
         try daemon.drop("text.jpg", "not a photo\n")
         try photo.prefix(photo.count / 2).write(to: daemon.inbox("truncated.jpg"))
-        try Data([0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A, 0x0A]).write(to: daemon.inbox("drawing.png"))
+        try Data([0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A, 0x0A]).write(to: daemon.inbox("signature.png"))
+        try Data("GIF89a".utf8).write(to: daemon.inbox("drawing.gif"))
+        try Data("GIF89a".utf8).write(to: daemon.inbox("disguised.png"))
         for (stem, spec) in [
             ("zero", ""), ("unknown", "version: 1\ntask: caption\ncolour: red\n"),
             ("escape", "version: 1\nimage: ../../etc/passwd\ntask: caption\n"),
@@ -42,7 +44,8 @@ struct BadInputTests {
 
         let codes = [
             "empty": "empty_file", "text": "unsupported_type", "truncated": "corrupt_image",
-            "drawing": "unsupported_type", "zero": "empty_file", "unknown": "spec_invalid", "escape": "spec_invalid",
+            "drawing": "unsupported_type", "disguised": "unsupported_type", "signature": "corrupt_image",
+            "zero": "empty_file", "unknown": "spec_invalid", "escape": "spec_invalid",
             "bomb": "spec_invalid", "large": "spec_invalid", "huge": "image_too_large", "link": "not_regular_file",
             "fifo": "not_regular_file",
         ]

@@ -12,6 +12,8 @@ enum Build {
             .deletingLastPathComponent().appending(path: "build/models/default")
     }()
     static let photo = Bundle.module.bundleURL.appending(path: "Fixtures/astronaut.jpg")
+    /// 60 × 40 pixels.
+    static let drawing = Bundle.module.bundleURL.appending(path: "Fixtures/drawing.png")
     /// Whether a model bundle with an adapter is there; if not, the tests say how to get one.
     static let hasModel: Bool = {
         let yaml = (try? String(contentsOf: model.appending(path: "model.yaml"), encoding: .utf8)) ?? ""

@@ -368,7 +368,7 @@ import Testing
 
     @Test func aPairOfAnOddFileIsOneError() async throws {
         let bench = try await started()
-        bench.sandbox.drop("a.png", [1, 2, 3])
+        bench.sandbox.drop("a.gif", [1, 2, 3])
         bench.sandbox.drop("a.yaml", text: "task: caption")
         try await bench.finish()
         #expect(await bench.books == ["a.json: unsupported_type"])

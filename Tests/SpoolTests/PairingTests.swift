@@ -184,8 +184,8 @@ import Testing
     }
 
     @Test func rule9PairsOddFilesLikePhotos() {
-        let odd = plan([photo("a.png"), spec("a.yaml")], at: 0)
-        #expect(odd.decisions == [.claim(photo: name("a.png"), spec: name("a.yaml"))])
+        let odd = plan([photo("a.gif"), spec("a.yaml")], at: 0)
+        #expect(odd.decisions == [.claim(photo: name("a.gif"), spec: name("a.yaml"))])
     }
 }
 

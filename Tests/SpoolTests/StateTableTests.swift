@@ -133,7 +133,7 @@ import Testing
     }
 
     @Test func s2OfAnOddFile() async throws {
-        try job(.claimed, ["x.png": [1, 2, 3]])
+        try job(.claimed, ["x.gif": [1, 2, 3]])
         _ = try await recover(["x.json: unsupported_type"])
     }
 

@@ -99,7 +99,7 @@ import Testing
     @Test func outcomesHaveTheirModeWhateverTheUmask() async throws {
         let sandbox = Sandbox()
         sandbox.drop("a.jpg", photo("a"))
-        sandbox.drop("b.png", [1])
+        sandbox.drop("b.gif", [1])
         let root = sandbox.root
         await #expect(processExitsWith: .success) { [root = root as String] in
             umask(0o077)
@@ -123,7 +123,7 @@ import Testing
         _ = unsafe chmod(sandbox.outbox, 0o2750)
         let bench = try await started(sandbox)
         bench.sandbox.drop("a.jpg", photo("a"))
-        bench.sandbox.drop("b.png", [1])
+        bench.sandbox.drop("b.gif", [1])
         try await bench.finish()
         let handle = try #require(Sandbox.handle(bench.sandbox.outbox))
         for name in ["a.json", "b.json"] {

@@ -64,26 +64,32 @@ import Vision
 }
 
 @Suite struct ImageKindTests {
-    @Test(arguments: [ImageKind.png, .gif, .webp, .tiff, .bmp, .avif])
+    @Test(arguments: [ImageKind.gif, .webp, .tiff, .bmp, .avif])
     func otherKindsAreNamed(kind: ImageKind) throws {
         let bytes = try Fixture.bytes("formats/tiny.\(kind.rawValue.lowercased())")
         #expect(ImageKind(sniffing: bytes) == kind)
         let failure = try #require(decodingFailure(bytes))
         #expect(failure.code == .unsupportedType)
-        #expect(failure.cause == "\(kind.rawValue) is not supported yet")
-        #expect(failure.hint.contains("JPEG"))
+        #expect(failure.cause == "\(kind.rawValue) is not supported")
+        #expect(failure.hint.contains("JPEG or PNG"))
     }
 
     /// No tool here writes HEIC; this is the file type box that the format prescribes.
     @Test func heicIsToldByItsBrand() {
         let box: [UInt8] = [0, 0, 0, 24] + Array("ftypheic".utf8) + [0, 0, 0, 0] + Array("mif1heic".utf8)
         #expect(ImageKind(sniffing: box) == .heic)
-        #expect(decodingFailure(box)?.cause == "HEIC is not supported yet")
+        #expect(decodingFailure(box)?.cause == "HEIC is not supported")
     }
 
     @Test func aJPEGIsToldByItsBytesNotItsName() throws {
         #expect(ImageKind(sniffing: try Fixture.jpeg("grey")) == .jpeg)
         #expect(ImageKind(sniffing: [0xFF]) == .jpeg)
+    }
+
+    @Test func aPNGIsToldByItsBytesHoweverFewAreLeft() throws {
+        let png = try Fixture.png("rgb-8")
+        for length in 1...8 { #expect(ImageKind(sniffing: Array(png.prefix(length))) == .png) }
+        #expect(ImageKind(sniffing: [0x89, 0x50, 0x4E, 0x48]) == .unknown)
     }
 
     @Test(arguments: ["not a photo", "naïve café, 日本語\n", "version: 1\ntasks: []\n", " "])

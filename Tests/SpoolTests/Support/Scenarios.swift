@@ -50,7 +50,7 @@ extension Scenario {
         },
         Scenario(name: "an unsupported file", allowed: [["a.json: unsupported_type"]], kept: [([1, 2], 1...1)]) {
             bench in
-            bench.sandbox.drop("a.png", [1, 2])
+            bench.sandbox.drop("a.gif", [1, 2])
             await bench.pass(.seconds(4))
         },
         Scenario(name: "a symbolic link", allowed: [["a.json: not_regular_file"]]) { bench in

@@ -102,7 +102,7 @@ scans.write_text("0;\n1;\n2;\n")
 (formats / "three-scans.jpg").write_bytes(jpegtran(colour, "-scans", str(scans)))  # as 420.jpg too
 scans.unlink()
 
-for kind in ("PNG", "GIF", "WEBP", "TIFF", "BMP", "AVIF"):
+for kind in ("GIF", "WEBP", "TIFF", "BMP", "AVIF"):
     scene(8, 8).save(formats / f"tiny.{kind.lower()}")
 
 # name: (source width, height, target width, height, seed)
