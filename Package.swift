@@ -64,7 +64,8 @@ targets += library(
     fixtures: true)
 targets += library(
     "FineTuning",
-    ["Diagnostics", "Language", "MemVP", "ModelFile", "Tensor", "Text", "Vision", crypto], fixtures: true)
+    ["Diagnostics", "Language", "MemVP", "ModelFile", "Specification", "Tensor", "Text", "Vision", crypto],
+    fixtures: true)
 targets += library(
     "Daemon", ["Control", "Diagnostics", "MemVP", "Specification", "Spool", "Tensor", "Vision", logging, system])
 targets += library(

@@ -17,6 +17,7 @@ public final class Answerer {
     private let compute: Compute
     private let engine: Engine
     private let vision: EfficientNetState
+    private let adapters: [String: Adapter]
     private var projectors: [String: VisualProjector] = [:]
     private let prompts: PromptBook
     private let promptLimit: Int
@@ -41,18 +42,29 @@ public final class Answerer {
     ///   - batch: sequences that go through the model together.
     ///   - promptTokens: the longest prompt that is accepted.
     ///   - answerTokens: the longest answer that is accepted.
-    /// - Throws: `model_invalid` when the bundle's templates do not fit its tokenizer.
+    ///   - additional: adapters beside the bundle's, such as one in training; of two with one name this is the one.
+    /// - Throws: `model_invalid` when the bundle's templates do not fit its tokenizer, `adapter_mismatch` for an additional
+    ///   adapter that does not fit the model's widths.
     public init(
-        bundle: ModelBundle, compute: Compute, batch: Int, promptTokens: Int = 1_024, answerTokens: Int = 256
+        bundle: ModelBundle, compute: Compute, batch: Int, promptTokens: Int = 1_024, answerTokens: Int = 256,
+        additional: [String: Adapter] = [:]
     ) throws(Failure) {
+        for (name, adapter) in additional {
+            let c = adapter.configuration
+            guard c.width == bundle.language.configuration.width, c.features == bundle.vision.configuration.head,
+                adapter.precision == bundle.precision
+            else { throw Failure(.adapterMismatch, "adapter \(name)", "does not fit the model \(bundle.path)") }
+        }
         self.bundle = bundle
         self.compute = compute
         promptLimit = promptTokens
+        adapters = bundle.adapters.merging(additional) { $1 }
         prompts = try PromptBook(bundle)
         engine = Engine(
             model: bundle.language, compute: compute,
             limits: EngineLimits(
-                streams: batch, rows: 512, positions: promptTokens + answerTokens, slots: bundle.slots))
+                streams: batch, rows: 512, positions: promptTokens + answerTokens,
+                slots: adapters.values.map(\.configuration.slots).max() ?? 1))
         vision = EfficientNetState(bundle.vision.configuration)
     }
 
@@ -159,10 +171,10 @@ public final class Answerer {
 
     private func projector(_ name: String) throws(Failure) -> VisualProjector {
         if let projector = projectors[name] { return projector }
-        guard let adapter = bundle.adapters[name] else {
+        guard let adapter = adapters[name] else {
             throw Failure(
                 .specInvalid, "adapter \(name)", "is not in the model bundle",
-                hint: "It has \(bundle.adapters.keys.sorted().joined(separator: ", ")).")
+                hint: "It has \(adapters.keys.sorted().joined(separator: ", ")).")
         }
         let projector = try VisualProjector(adapter: adapter, patches: bundle.vision.configuration.patches)
         projectors[name] = projector

@@ -36,6 +36,10 @@ struct ToolboxArgumentTests {
             ["trace", "--model", "b", "--prompt-file", "p", "--out", "o", "--image", "i", "--no-image"],
             ["trace", "--model", "b", "--prompt-file", "p", "--out", "o", "--no-image", "--steps", "0"],
             ["eval", "perplexity", "--model", "b", "--data", "d", "--limit", "0"],
+            ["eval", "captions", "--model", "b"],
+            ["eval", "captions", "--model", "b", "--data", "d", "--limit", "0"],
+            ["eval", "vqa", "--model", "b", "--data", "d", "--limit", "-1"],
+            ["eval", "vqa", "--model", "b", "--data", "d", "--on-bad-row", "ignore"],
         ])
     func usage(arguments: [String]) {
         #expect(MemvpCommand.execute(arguments) == 64)
@@ -50,6 +54,8 @@ struct ToolboxArgumentTests {
             (["convert", "default", "--language", "/nonexistent", "--vision", "v", "--out", #filePath], .cannotCreate),
             (["convert", "adapter", "a", "--base", "/nonexistent", "--name", "a", "--tasks", "ask"], .modelMissing),
             (["eval", "perplexity", "--model", "/nonexistent", "--data", "/nonexistent"], .notFound),
+            (["eval", "captions", "--model", "/nonexistent", "--data", "/nonexistent"], .notFound),
+            (["eval", "vqa", "--model", "/nonexistent", "--data", #filePath], .specInvalid),
         ])
     func failures(arguments: [String], code: FailureCode) {
         #expect(MemvpCommand.execute(arguments) == code.exitCode.rawValue)

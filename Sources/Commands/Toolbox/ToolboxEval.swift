@@ -15,7 +15,8 @@ internal import Vision
 /// `memvp eval`
 struct ToolboxEval: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "eval", abstract: "Measure a bundle on a data set.", subcommands: [ToolboxEvalPerplexity.self])
+        commandName: "eval", abstract: "Measure a bundle on a data set.",
+        subcommands: [ToolboxEvalCaptions.self, ToolboxEvalVQA.self, ToolboxEvalPerplexity.self])
 }
 
 /// `memvp eval perplexity`

@@ -7,6 +7,7 @@ struct ToolboxProgress {
     private let isShown = ToolboxTerminal.isWatched
     private let start = ContinuousClock.now
     private var lastPercent = -1
+    private var lastDone = -1
     private var stage = ""
     private var stageStart = ContinuousClock.now
 
@@ -24,6 +25,22 @@ struct ToolboxProgress {
         let spent = ToolboxTime.seconds(stageStart.duration(to: .now))
         let left = part > 0.02 && part < 1 ? ", \(Int((spent / part * (1 - part)).rounded(.up))) s left" : ""
         ToolboxTerminal.write("\r\u{1b}[K\(stage): \(percent) %\(left)")
+    }
+
+    /// Shows that `done` of `total` are done, and how fast it goes.
+    mutating func show(_ stage: String, _ done: Int, of total: Int, unit: String) {
+        guard isShown, stage != self.stage || done > lastDone else { return }
+        if stage != self.stage {
+            self.stage = stage
+            stageStart = .now
+        }
+        lastDone = done
+        let spent = ToolboxTime.seconds(stageStart.duration(to: .now))
+        guard done > 0, spent > 0 else { return }
+        let rate = Double(done) / spent
+        let left = done < total ? ", \(Int((Double(total - done) / rate).rounded(.up))) s left" : ""
+        ToolboxTerminal.write(
+            "\r\u{1b}[K\(stage): \(done) of \(total) \(unit), \(ToolboxTime.rounded(rate, 1)) a second\(left)")
     }
 
     /// Clears the line.

@@ -27,7 +27,7 @@ public enum ExampleRows {
     public static func read(
         path: String, splits: Set<String>? = nil, badRows: BadRowPolicy = .skip, report: (BadRow) -> Void = { _ in }
     ) throws(Failure) -> [ExampleRow] {
-        var bytes = try contents(path)[...]
+        var bytes = try DataFile.read(path, limit: fileLimit)[...]
         if bytes.starts(with: [0xEF, 0xBB, 0xBF]) { bytes = bytes.dropFirst(3) }
         var reader = RowReader(path: path, splits: splits)
         var rows: [ExampleRow] = []
@@ -59,21 +59,30 @@ public enum ExampleRows {
         return rows
     }
 
-    private static func contents(_ path: String) throws(Failure) -> [UInt8] {
-        let resolved = URL(filePath: path).resolvingSymlinksInPath().path
-        guard let attributes = try? FileManager.default.attributesOfItem(atPath: resolved) else {
-            throw Failure(.notFound, path, "does not exist", hint: "Check the path.")
+    /// Moves the rows of some photos of one split to another; a photo's name alone decides whether it goes.
+    ///
+    /// - Parameter part: the part of the photos that goes, 0 to 1.
+    public static func holdOut(
+        _ part: Double, of rows: [ExampleRow], from: String = "train", to: String = "dev"
+    ) -> [ExampleRow] {
+        rows.map { row in
+            guard row.split == from, StableHash.fraction(of: row.imageName) < part else { return row }
+            var moved = row
+            moved.split = to
+            return moved
         }
-        guard attributes[.type] as? FileAttributeType == .typeRegular else {
-            throw Failure(.notRegularFile, path, "is not a regular file")
+    }
+
+    /// The rows of the first `count` photos, in their order; all rows for nil.
+    public static func ofFirstPhotos(_ count: Int?, in rows: [ExampleRow]) -> [ExampleRow] {
+        guard let count else { return rows }
+        var photos: Set<String> = []
+        return rows.filter { row in
+            if photos.contains(row.image) { return true }
+            guard photos.count < count else { return false }
+            photos.insert(row.image)
+            return true
         }
-        if let size = attributes[.size] as? Int, size > fileLimit {
-            throw Failure(.specInvalid, path, "has \(size) bytes; at most \(fileLimit) are read")
-        }
-        guard let data = FileManager.default.contents(atPath: path) else {
-            throw Failure(.unreadable, path, "cannot be read", hint: "Check its permissions.")
-        }
-        return [UInt8](data)
     }
 }
 
@@ -142,14 +151,7 @@ private struct RowReader {
 
     private mutating func fault(ofImage path: String) -> String? {
         if let known = faultOfImage[path] { return known }
-        let resolved = URL(filePath: path).resolvingSymlinksInPath().path
-        let attributes = try? FileManager.default.attributesOfItem(atPath: resolved)
-        let fault: String?
-        switch attributes?[.type] as? FileAttributeType {
-        case .typeRegular?: fault = nil
-        case nil: fault = "is missing"
-        default: fault = "is not a regular file"
-        }
+        let fault = DataFile.fault(path)
         faultOfImage[path] = .some(fault)
         return fault
     }

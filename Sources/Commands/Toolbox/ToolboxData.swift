@@ -1,0 +1,187 @@
+// `memvp data`: data sets made from others.
+
+internal import ArgumentParser
+internal import Diagnostics
+internal import FineTuning
+
+/// `memvp data`
+struct ToolboxData: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "data", abstract: "Make data sets from others.",
+        subcommands: [ToolboxDataDerive.self, ToolboxDataSplit.self, ToolboxDataImport.self])
+}
+
+/// What the commands that read rows and write others have in common.
+struct ToolboxDataOptions: ParsableArguments {
+    @Option(help: ArgumentHelp("The rows to read, in JSON Lines.", valueName: "file.jsonl"))
+    var data: String
+
+    @Option(help: ArgumentHelp("The file to write; image paths will be relative to it.", valueName: "file.jsonl"))
+    var out: String
+
+    @Option(help: "What happens at a row that cannot be used: skip or stop.")
+    var onBadRow = BadRowPolicy.skip
+
+    @Flag(help: "Write what was made as JSON.")
+    var json = false
+
+    func rows(split: String? = nil) throws(Failure) -> [ExampleRow] {
+        try ExampleRows.read(path: data, splits: split.map { [$0] }, badRows: onBadRow) {
+            ToolboxTerminal.write("memvp: \($0) (left out)\n")
+        }
+    }
+
+    func write(_ rows: [ExampleRow]) throws(Failure) {
+        try ExampleRows.write(rows, to: out)
+        let report = ToolboxDataReport(rows)
+        print(json ? try ToolboxJSON.line(report) : report.text)
+    }
+}
+
+/// How many rows a file has, by split, kind and answer.
+struct ToolboxDataReport: Encodable {
+    struct Kind: Encodable {
+        var count = 0
+        var photos = 0
+        var answers: [String: Int] = [:]
+    }
+
+    var rows: Int
+    /// Split, kind.
+    var splits: [String: [String: Kind]]
+
+    init(_ rows: [ExampleRow]) {
+        self.rows = rows.count
+        splits = [:]
+        var photos: [String: Set<String>] = [:]
+        for row in rows {
+            var answer: String?
+            if case .question(_, let text) = row.task { answer = text }
+            let kind = row.kind ?? (answer == nil ? "caption" : "question")
+            splits[row.split, default: [:]][kind, default: Kind()].count += 1
+            if let answer { splits[row.split, default: [:]][kind, default: Kind()].answers[answer, default: 0] += 1 }
+            photos["\(row.split)\n\(kind)", default: []].insert(row.image)
+        }
+        for (split, kinds) in splits {
+            for kind in kinds.keys {
+                splits[split]?[kind]?.photos = photos["\(split)\n\(kind)"]?.count ?? 0
+            }
+        }
+    }
+
+    var text: String {
+        var lines = ["\(rows) rows"]
+        for (split, kinds) in splits.sorted(by: { $0.key < $1.key }) {
+            for (name, kind) in kinds.sorted(by: { $0.key < $1.key }) {
+                let answers = kind.answers.sorted { ($1.value, $0.key) < ($0.value, $1.key) }
+                let common = answers.prefix(12).map { "\($0.key) \($0.value)" }.joined(separator: ", ")
+                lines.append("  \(split), \(name): \(kind.count) on \(kind.photos) photos: \(common)")
+            }
+        }
+        return lines.joined(separator: "\n")
+    }
+}
+
+/// `memvp data derive`
+struct ToolboxDataDerive: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "derive", abstract: "Derive questions from captions.",
+        discussion: """
+            Is there a …? What colour is the …? How many … are there? Each thing is affirmed as often as it is denied; \
+            colours and numbers are asked for where captions agree. Rows are marked with "derived": true.
+            """)
+
+    @OptionGroup var options: ToolboxDataOptions
+
+    @Option(help: "Captions of this split only.")
+    var split: String?
+
+    @Option(help: "Decides which questions are drawn where there are too many.")
+    var seed: UInt64 = 1
+
+    @Option(help: "The most things of one photo that are affirmed, 1 to 16.")
+    var things = 3
+
+    @Option(help: "Captions that must give a colour or a number for it to be asked, 1 to 5.")
+    var agreeing = 2
+
+    func validate() throws {
+        guard (1...16).contains(things) else { throw ValidationError("--things is \(things); it must be 1 to 16.") }
+        guard (1...5).contains(agreeing) else {
+            throw ValidationError("--agreeing is \(agreeing); it must be 1 to 5.")
+        }
+    }
+
+    func run() throws {
+        let rows = DerivedQuestions.derive(
+            from: try options.rows(split: split),
+            options: DerivedQuestions.Options(seed: seed, things: things, agreeing: agreeing))
+        guard !rows.isEmpty else {
+            throw Failure(.specInvalid, options.data, "has no captions that a question could be derived from")
+        }
+        try options.write(rows)
+    }
+}
+
+/// `memvp data split`
+struct ToolboxDataSplit: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "split", abstract: "Hold a part of the photos out.",
+        discussion: """
+            Which photos are held out depends on their names alone, so all rows of a photo go together, and a photo that is \
+            added moves no other.
+            """)
+
+    @OptionGroup var options: ToolboxDataOptions
+
+    @Option(help: "The split that photos are taken from.")
+    var from = "train"
+
+    @Option(help: "The split that they go to.")
+    var to = "dev"
+
+    @Option(help: "The part of the photos that goes, above 0 and below 1.")
+    var part = 0.1
+
+    func validate() throws {
+        guard part > 0, part < 1 else {
+            throw ValidationError("--part is \(part); it must be above 0 and below 1.")
+        }
+    }
+
+    func run() throws {
+        try options.write(ExampleRows.holdOut(part, of: try options.rows(), from: from, to: to))
+    }
+}
+
+/// `memvp data import`
+struct ToolboxDataImport: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "import", abstract: "Make rows from data sets of other forms.",
+        subcommands: [ToolboxDataImportEasyVQA.self])
+}
+
+/// `memvp data import easy-vqa`
+struct ToolboxDataImportEasyVQA: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "easy-vqa", abstract: "The questions of PyPI's easy-vqa about drawn shapes.")
+
+    @Argument(help: "The package's folder data, with train and test.")
+    var folder: String
+
+    @Option(help: ArgumentHelp("The file to write; image paths will be relative to it.", valueName: "file.jsonl"))
+    var out: String
+
+    @Option(help: "What the photos' names end in, should they have been converted.")
+    var suffix = "png"
+
+    @Flag(help: "Write what was made as JSON.")
+    var json = false
+
+    func run() throws {
+        let rows = try EasyVQA.rows(folder: folder, suffix: suffix)
+        try ExampleRows.write(rows, to: out)
+        let report = ToolboxDataReport(rows)
+        print(json ? try ToolboxJSON.line(report) : report.text)
+    }
+}

@@ -1,0 +1,99 @@
+// Answers every question of a data set and scores the answers.
+
+public import Diagnostics
+public import MemVP
+internal import Specification
+
+/// Given answers with their scores.
+public struct AnswerEvaluation: Sendable {
+    /// A question with what was answered.
+    public struct Question: Sendable, Equatable {
+        /// The photo's path.
+        public var image: String
+        /// Its path as the data has it.
+        public var imageName: String
+        /// The question.
+        public var question: String
+        /// What the model said.
+        public var given: String
+        /// What is right.
+        public var expected: String
+        /// VQA-style accuracy, 0 to 1.
+        public var accuracy: Double
+        /// The type of question.
+        public var type: String
+    }
+
+    /// Accuracy, as a whole and by type, beside the majority answer's.
+    public let scores: AnswerScores
+    /// The questions, those of a photo together.
+    public let questions: [Question]
+    /// Rows that could not be evaluated.
+    public let badRows: [BadRow]
+
+    /// Answers the questions of `rows`; captions among the rows are passed over.
+    ///
+    /// - Parameter training: the rows that the majority answers come from; none takes them from `rows`.
+    /// - Throws: `spec_invalid` when there is no question, or for a bad row under `stop`; `model_missing` for an adapter
+    ///   that is not there.
+    public init(
+        _ rows: [ExampleRow], training: [ExampleRow] = [], options: EvaluationOptions, answerer: Answerer,
+        progress: EvaluationProgress = { _, _ in }
+    ) throws(Failure) {
+        let asked = rows.compactMap { row -> Asked? in Asked(row) }
+        guard !asked.isEmpty else { throw Failure(.specInvalid, options.file, "has no question") }
+        // Blind, a question has one answer whatever the photo.
+        let groups = asked.grouped { options.isBlind ? $0.question : $0.row.image }
+        let photos = groups.map { group in
+            let questions = options.isBlind ? [group[0].question] : group.map(\.question)
+            return PhotoTasks(
+                image: options.isBlind ? nil : group[0].row.image,
+                tasks: questions.map {
+                    TaskSpec.Task(
+                        id: "ask", adapter: options.adapter, work: .ask(question: $0, answer: .free(.answer)))
+                })
+        }
+        let outcomes = BatchedAnswers(answerer: answerer).run(photos) { progress($0, photos.count) }
+        var samples: [AnswerSample] = []
+        var found: [Question] = []
+        var bad: [BadRow] = []
+        for (group, results) in zip(groups, outcomes) {
+            for (index, asked) in group.enumerated() {
+                switch results[options.isBlind ? 0 : index] {
+                case .success(let answer):
+                    let sample = AnswerSample(
+                        given: answer.text, expected: asked.answer, answers: asked.row.answers, type: asked.type)
+                    samples.append(sample)
+                    found.append(asked.answered(sample))
+                case .failure(let failure): bad.append(try options.bad(asked.row, failure))
+                }
+            }
+        }
+        scores = AnswerScores(
+            samples, training: training.compactMap { Asked($0) }.map { (type: $0.type, answer: $0.answer) })
+        questions = found
+        badRows = bad
+    }
+}
+
+/// A row that asks something.
+private struct Asked {
+    let row: ExampleRow
+    let question: String
+    let answer: String
+    let type: String
+
+    init?(_ row: ExampleRow) {
+        guard case .question(let question, let answer) = row.task else { return nil }
+        self.row = row
+        self.question = question
+        self.answer = answer
+        type = row.kind ?? AnswerScores.type(of: answer)
+    }
+
+    func answered(_ sample: AnswerSample) -> AnswerEvaluation.Question {
+        AnswerEvaluation.Question(
+            image: row.image, imageName: row.imageName, question: question, given: sample.given,
+            expected: answer, accuracy: AnswerScores.agreement(sample.given, with: sample.answers), type: type)
+    }
+}

@@ -1,0 +1,61 @@
+// What the evaluations of captions and of answers have in common.
+
+internal import Diagnostics
+
+/// How a data set is evaluated.
+public struct EvaluationOptions: Sendable, Equatable {
+    /// The adapter; nil for the one that the bundle names for the task.
+    public var adapter: String?
+    /// Whether the model sees nothing: V = 0, E₁ and E₂ stay.
+    public var isBlind: Bool
+    /// Whether a photo that does not decode, or a question that does not fit, is left out or ends the evaluation.
+    public var badRows: BadRowPolicy
+    /// Where rows come from, for the names of bad ones.
+    public var file: String
+
+    /// Options; the defaults are the bundle's adapter, with images, bad rows left out.
+    public init(
+        adapter: String? = nil, isBlind: Bool = false, badRows: BadRowPolicy = .skip, file: String = "data"
+    ) {
+        self.adapter = adapter
+        self.isBlind = isBlind
+        self.badRows = badRows
+        self.file = file
+    }
+
+    /// A row that could not be evaluated, as its failure says.
+    ///
+    /// - Throws: `spec_invalid` naming the row under `stop`, and what is no fault of the row whatever the policy.
+    func bad(_ row: ExampleRow, _ failure: Failure) throws(Failure) -> BadRow {
+        let faultsOfModel: Set<FailureCode> = [.modelMissing, .modelInvalid, .adapterMismatch, .internalError]
+        let isUnknownAdapter = failure.code == .specInvalid && failure.object.hasPrefix("adapter ")
+        guard !faultsOfModel.contains(failure.code), !isUnknownAdapter else { throw failure }
+        let reason = failure.object.isEmpty ? failure.cause : "\(failure.object): \(failure.cause)"
+        guard badRows == .skip else {
+            throw Failure(
+                .specInvalid, "\(file):\(row.line)", reason, hint: "Mend the row, or leave bad rows out.")
+        }
+        return BadRow(file: file, line: row.line, reason: reason)
+    }
+}
+
+/// How far an evaluation is: photos (or questions) done, of how many.
+public typealias EvaluationProgress = (_ done: Int, _ total: Int) -> Void
+
+extension Sequence {
+    /// The elements of each image together, images in the order of their first appearance.
+    func grouped(by image: (Element) -> String) -> [[Element]] {
+        var places: [String: Int] = [:]
+        var groups: [[Element]] = []
+        for element in self {
+            let name = image(element)
+            if let place = places[name] {
+                groups[place].append(element)
+            } else {
+                places[name] = groups.count
+                groups.append([element])
+            }
+        }
+        return groups
+    }
+}
