@@ -94,6 +94,16 @@ public struct AnswerDocument: Encodable, Sendable {
 
         /// No stage yet.
         public init() {}
+
+        /// The stages by name, for the spool's records.
+        var milliseconds: [String: Double] {
+            let stages: [(Stage, Double?)] = [
+                (.queued, queued), (.jpeg, jpeg), (.vision, vision), (.prefill, prefill), (.generate, generate),
+                (.total, total),
+            ]
+            return Dictionary(
+                uniqueKeysWithValues: stages.compactMap { stage, time in time.map { (stage.rawValue, $0) } })
+        }
     }
 
     private struct Entry: Encodable, Sendable {
@@ -159,8 +169,8 @@ public struct AnswerDocument: Encodable, Sendable {
         self.model?.adapter = nil
     }
 
-    /// An error that the spool met: no worker saw the drop.
-    public init(_ drop: FailedDrop) {
+    /// An error that the spool met: no worker saw the drop; `model` is what would have answered.
+    public init(_ drop: FailedDrop, model: Model) {
         job = drop.job.description
         retryOf = drop.retryOf?.description
         status = "error"
@@ -168,7 +178,9 @@ public struct AnswerDocument: Encodable, Sendable {
         spec = drop.spec.map { File($0) }
         answers = []
         error = Explanation(drop.failure)
+        self.model = model
         timing = Timing()
+        timing.total = drop.milliseconds
         warnings = []
     }
 

@@ -48,7 +48,12 @@ extension DaemonService {
             directories: directories(snapshot),
             inbox: .init(
                 ignored: snapshot.ignored > 0 ? ["temporary": snapshot.ignored] : [:],
-                directories: snapshot.directories.prefix(20).map { FileLabel($0.bytes) }),
+                directories: snapshot.directories.prefix(20).map { FileLabel($0.bytes) },
+                waiting: snapshot.waiting.prefix(20).map {
+                    .init(
+                        file: FileLabel($0.name.bytes), reason: $0.reason,
+                        remainingSeconds: $0.remaining.map { $0.milliseconds / 1e3 })
+                }),
             warnings: warnings)
     }
 
@@ -108,10 +113,15 @@ extension DaemonService {
     func document(_ job: JobSummary) -> JobDocument {
         let claimed = Timestamp(milliseconds: job.id.unixMicroseconds / 1000)
         return JobDocument(
-            entry: entry(job), explanation: explanation(job), history: [.init(at: claimed, event: "claimed")],
-            attempts: job.attempts, strikes: job.strikes, retryOf: job.retryOf?.description,
+            entry: entry(job), explanation: explanation(job),
+            history: [.init(at: claimed, event: "claimed")]
+                + job.history.map {
+                    .init(at: Timestamp(milliseconds: $0.at / 1000), event: $0.kind.rawValue, note: $0.note)
+                },
+            attempts: job.starts, strikes: job.strikes, retryOf: job.retryOf?.description,
             answer: job.isCommitted ? job.outcome.map { FileLabel($0.bytes) } : nil,
-            error: job.lastFailure.map { ErrorDetail($0) })
+            // What ended an earlier attempt is in the history; an answered job has no error.
+            error: job.state == .done ? nil : job.lastFailure.map { ErrorDetail($0) }, timing: job.timing)
     }
 
     private func explanation(_ job: JobSummary) -> String {

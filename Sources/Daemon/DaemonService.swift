@@ -52,6 +52,7 @@ actor DaemonService {
     let kernels: Kernels
     let threads: Int
     let workers: [ModelWorker]
+    private let served: ServedModel
     private let file: String?
     private let notifier: SystemdNotifier
     private let sockets: [SocketRole: ListeningSocket]
@@ -69,10 +70,11 @@ actor DaemonService {
         notifier = try SystemdNotifier()
         let passed = try SocketActivation.take()
         kernels = try Kernels.choose(forced: ProcessInfo.processInfo.environment["MEMVP_KERNELS"])
-        threads =
-            configuration.threads > 0
-            ? configuration.threads : max(1, Compute.allowedCPUs / max(1, configuration.workers))
-        bundle = try Self.loadBundle(configuration)
+        let shares = configuration.threadShares(allowedCPUs: Compute.allowedCPUs)
+        threads = shares.reduce(0, +)
+        bundle = try ServedModel.load(configuration)
+        let served = ServedModel(bundle, kernels: kernels.name)
+        self.served = served
         let catalog = MetricCatalog(
             build: BuildInformation(
                 version: memvpdVersion, kernels: kernels.name, model: bundle.description.name))
@@ -80,10 +82,10 @@ actor DaemonService {
         self.reporter = reporter
         spool = try Spool(
             configuration: configuration.spool, inspector: SpecReader(limits: configuration.limits.spec),
-            render: { AnswerDocument($0).bytes }, report: { reporter.handle($0) })
+            render: { AnswerDocument($0, model: served.named).bytes }, report: { reporter.handle($0) })
         let settings = ModelWorker.Settings(bundle: bundle, configuration: configuration)
         var workers: [ModelWorker] = []
-        for _ in 0..<max(1, configuration.workers) {
+        for threads in shares {
             workers.append(
                 try ModelWorker(
                     spool: spool, reporter: reporter, kernels: kernels, threads: threads, settings: settings))
@@ -91,31 +93,11 @@ actor DaemonService {
         self.workers = workers
         sockets = try Self.listen(configuration.sockets, passed, mode)
         (self.configuration, self.log, file) = (configuration, log, effective.file)
-        if bundle.adapters.isEmpty {
-            warnings.append("the model bundle has no adapter: every job will end in an error")
-        }
     }
 
-    private static func loadBundle(_ configuration: DaemonConfiguration) throws(Failure) -> ModelBundle {
-        do {
-            return try ModelBundle(
-                path: configuration.model,
-                positions: configuration.limits.promptTokens + configuration.limits.answerTokens)
-        } catch {
-            guard error.code != .modelMissing else {
-                throw Failure(
-                    .modelMissing, error.object, error.cause,
-                    hint: "Install a model with `memvp models install FILE.tar`, then start memvpd again.")
-            }
-            // At a start every fault of the model is one of the configuration: exit 78 keeps systemd from trying again.
-            throw Failure(
-                .configurationInvalid, error.object, "\(error.cause) (\(error.code.rawValue))", hint: error.hint)
-        }
-    }
-
-    /// The same on another thread, so that the daemon answers its operators meanwhile.
+    /// Opens the bundle on another thread, so that the daemon answers its operators meanwhile.
     private static func loadBundleAside(_ configuration: DaemonConfiguration) async throws(Failure) -> ModelBundle {
-        try loadBundle(configuration)
+        try ServedModel.load(configuration)
     }
 
     /// The sockets that systemd passed, and of those that it did not, our own; with `once`, nobody asks.
@@ -137,7 +119,9 @@ actor DaemonService {
     ///
     /// - Throws: what makes the spool or the model unusable at the start.
     func run(_ mode: DaemonMode, _ signals: SignalStream) async throws(Failure) {
-        for worker in workers { try await worker.prepare() }
+        for worker in workers {
+            do throws(Failure) { try await worker.prepare() } catch { throw ServedModel.setUpFault(error) }
+        }
         try await spool.recover()
         for warning in warnings { log.warning("\(warning)") }
         if mode == .once { await spool.endWhenEmpty() }
@@ -257,7 +241,8 @@ actor DaemonService {
         let bundle = try await Self.loadBundleAside(merged)
         for worker in workers { try await worker.adopt(.init(bundle: bundle, configuration: merged)) }
         (self.bundle, configuration) = (bundle, merged)
-        warnings = bundle.adapters.isEmpty ? ["the model bundle has no adapter: every job will end in an error"] : []
+        served.replace(with: bundle)
+        warnings = []
         if let new, new != merged { warnings.append("some changes of the configuration wait for a restart") }
         log.notice("reloaded, serving \(bundle.description.name)")
     }

@@ -19,9 +19,7 @@ extension DaemonService: ControlOperations {
         }
         let stalled = reporter.stall ?? .zero >= Self.longestPass
         return HealthDocument(checks: [
-            .init(
-                "model", ok: !bundle.adapters.isEmpty,
-                message: bundle.adapters.isEmpty ? "the bundle has no adapter" : bundle.description.name),
+            .init("model", ok: true, message: bundle.description.name),
             .init("workers", ok: !stalled, message: stalled ? "a pass of the model takes over two minutes" : ""),
             inbox, .init("outbox", ok: FileManager.default.isWritableFile(atPath: configuration.directories.outbox)),
         ])
@@ -34,7 +32,6 @@ extension DaemonService: ControlOperations {
 
     func queue(state: String?, limit: Int) async throws(Failure) -> QueueDocument {
         let snapshot = await spool.snapshot()
-        let now = Timestamp.now
         var position = 0
         var entries = await spool.jobs().sorted {
             $0.priority == $1.priority ? $0.id < $1.id : $0.priority > $1.priority
@@ -45,8 +42,9 @@ extension DaemonService: ControlOperations {
         }
         entries += snapshot.waiting.map {
             QueueEntry(
-                job: nil, state: QueueState.waiting.rawValue, image: FileLabel($0.name.bytes), since: now,
-                note: $0.reason)
+                job: nil, state: QueueState.waiting.rawValue, image: $0.isSpec ? nil : FileLabel($0.name.bytes),
+                spec: $0.isSpec ? FileLabel($0.name.bytes) : nil,
+                since: Timestamp(milliseconds: $0.since / 1000), note: $0.reason)
         }
         if let state { entries = entries.filter { $0.state == state } }
         return QueueDocument(held: snapshot.isQueueHeld, total: entries.count, jobs: Array(entries.prefix(limit)))

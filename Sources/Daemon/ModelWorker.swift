@@ -201,7 +201,7 @@ actor ModelWorker {
             warnings: flight.warnings)
         reporter.answered(timing, prompt: set.promptTokens, generated: set.generatedTokens)
         do throws(Failure) {
-            try await spool.commit(flight.job, answer: document.bytes)
+            try await spool.commit(flight.job, answer: document.bytes, timing: timing.milliseconds)
         } catch {
             reporter.fault(error)
         }
@@ -218,7 +218,7 @@ actor ModelWorker {
             timing.queued = milliseconds(from: job.claimedAt, to: started)
             timing.total = milliseconds(from: job.claimedAt, to: clock.unixMicroseconds)
             let document = AnswerDocument(job, image: image, failure: failure, model: model, timing: timing)
-            try await spool.fail(job, failure, document: document.bytes)
+            try await spool.fail(job, failure, document: document.bytes, timing: timing.milliseconds)
         } catch {
             reporter.fault(error)
         }

@@ -44,11 +44,9 @@ final class Reporter: Sendable {
     func batch(of jobs: Int) { catalog.batchJobs.observe(.only, Double(jobs)) }
 
     func answered(_ timing: AnswerDocument.Timing, prompt: Int, generated: Int) {
-        let stages: [(Stage, Double?)] = [
-            (.queued, timing.queued), (.jpeg, timing.jpeg), (.vision, timing.vision), (.prefill, timing.prefill),
-            (.generate, timing.generate), (.total, timing.total),
-        ]
-        for (stage, time) in stages { if let time { catalog.stages.observe(stage, time / 1e3) } }
+        for (stage, time) in timing.milliseconds {
+            if let stage = Stage(rawValue: stage) { catalog.stages.observe(stage, time / 1e3) }
+        }
         catalog.tokens.increment(.prompt, by: UInt64(max(0, prompt)))
         catalog.tokens.increment(.generated, by: UInt64(max(0, generated)))
     }
@@ -82,6 +80,9 @@ final class Reporter: Sendable {
             log.warning("tried again in \(pause): \(failure)", metadata: ["job": "\(job)"])
         case .held(let job, let isHeld):
             log.notice("\(isHeld ? "held" : "released")", metadata: ["job": "\(job)"])
+        case .struck(let job, let strikes):
+            catalog.strikes.increment()
+            log.error("crashed the process while it ran alone; strike \(strikes)", metadata: ["job": "\(job)"])
         case .trouble(let failure): log.warning("\(failure)")
         case .taken(let job): log.debug("taken", metadata: ["job": "\(job)"])
         case .requeued(let job): log.debug("given back", metadata: ["job": "\(job)"])

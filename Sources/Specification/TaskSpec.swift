@@ -72,6 +72,9 @@ public struct TaskSpec: Sendable, Equatable {
 public enum DefaultTask: String, Sendable, CaseIterable {
     /// One sentence that says what is to be seen.
     case caption
+
+    /// What kind of task it is.
+    public var kind: TaskKind { .caption }
 }
 
 extension TaskSpec {

@@ -37,6 +37,10 @@ struct JobRecord: Codable, Sendable, Equatable {
     /// The name that the outcome has, or is about to get, in the outbox; and the code of a failure.
     var outcomeName: FileName?
     var outcomeCode: String?
+    /// What happened so far, how often a worker had the job, and the milliseconds in each stage that the outcome tells.
+    var history: [JobStep] = []
+    var starts = 0
+    var timing: [String: Double] = [:]
 
     init() {}
 
@@ -64,6 +68,9 @@ struct JobRecord: Codable, Sendable, Equatable {
         joins = value(.joins)
         outcomeName = value(.outcomeName)
         outcomeCode = value(.outcomeCode)
+        history = value(.history) ?? []
+        starts = max(0, value(.starts) ?? 0)
+        timing = value(.timing) ?? [:]
     }
 
     /// Larger than any record: more is damage, and is not read.

@@ -36,6 +36,8 @@ struct Sighting: Sendable {
     /// By its extension; all else (images, odd files) is paired like a photo.
     let isSpec: Bool
     let order: UInt64
+    /// When it was first seen.
+    let seenAt: Duration
     var arrival: Arrival
     var status: FileStatus
     /// When the status last changed, as far as was seen.
@@ -104,8 +106,8 @@ struct InboxView: Sendable {
         } else {
             version += 1
             sightings[name] = Sighting(
-                name: name, isSpec: rules.isSpec(name), order: nextOrder, arrival: arrival ?? .found, status: status,
-                changedAt: now)
+                name: name, isSpec: rules.isSpec(name), order: nextOrder, seenAt: now, arrival: arrival ?? .found,
+                status: status, changedAt: now)
             nextOrder += 1
         }
     }

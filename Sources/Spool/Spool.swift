@@ -27,6 +27,8 @@ public actor Spool {
         var isSealed = false
         /// The inputs as they were when they last changed after the claim.
         var watched: (contents: [FileStatus.Content?], since: Duration)?
+        /// Whether steps were noted that `job.json` does not have.
+        var hasUnwrittenSteps = false
         /// Whether `returnIfChanging` has let the job settle once.
         var hasSettledAgain = false
 
@@ -165,6 +167,7 @@ public actor Spool {
     public func close() {
         guard !isClosed else { return }
         for id in inHand.sorted() { putBack(id) }
+        writeSteps()
         do {
             if isRecovered, entries.values.allSatisfy({ $0.state != .running }) {
                 try files.remove(spool / Layout.session)

@@ -188,6 +188,7 @@ extension Spool {
 
     /// S2 to S3. From here on the spool answers for the drop, so everything is made durable first.
     private func enqueue(_ id: JobID, _ inputs: [Input]) throws(FileFault) {
+        note(id, .queued)
         guard let entry = entries[id] else { return }
         let home = home(id, .claimed)
         for input in inputs { try files.syncFile(input.location) }
@@ -195,6 +196,7 @@ extension Spool {
         try files.syncDirectory(home / Layout.input)
         try files.syncDirectory(home)
         try move(id, to: .queued)
+        entries[id]?.hasUnwrittenSteps = false
         putInQueue(id)
         if let image = entry.image { report(.queued(id, image: image, spec: entry.spec)) }
         do {
@@ -262,6 +264,7 @@ extension Spool {
         guard var entry = entries[id] else { return }
         entry.spec = spec
         remember(entry)
+        note(id, .joined, spec.description)
         report(.joined(id, spec: spec))
         advance(id)
     }

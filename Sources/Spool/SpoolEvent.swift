@@ -16,6 +16,8 @@ public struct FailedDrop: Sendable {
     public let retryOf: JobID?
     /// How many attempts a passing fault ended.
     public let attempts: Int
+    /// From the claim to this outcome.
+    public let milliseconds: Double
 }
 
 /// Something that happened in the spool. Delivered in order, on the spool's thread: listeners must be quick.
@@ -44,6 +46,8 @@ public enum SpoolEvent: Sendable {
     case held(JobID, Bool)
     /// A finished job's inputs went after their retention.
     case expired(JobID, JobState)
+    /// The job crashed the process while it ran alone, so many times by now.
+    case struck(JobID, strikes: Int)
     /// Something that is tried again: what, and why it failed.
     case trouble(Failure)
 }

@@ -16,6 +16,7 @@ extension Spool {
         guard entries[id]?.state != .held else { return }
         try attempt { () throws(FileFault) in try move(id, to: .held) }
         queue.remove(id)
+        note(id, .held)
         report(.held(id, true))
     }
 
@@ -28,6 +29,7 @@ extension Spool {
             try attempt { () throws(FileFault) in try move(id, to: .queued) }
         }
         putInQueue(id)
+        note(id, .released)
         report(.held(id, false))
     }
 
@@ -141,6 +143,7 @@ extension Spool {
         record.image = entry.image
         record.retryOf = old.description
         record.settled = true
+        record.add(.queued, "retry of \(old)", at: clock.unixMicroseconds)
         if let bytes = try files.contents(source / Layout.record, atMost: JobRecord.maximumBytes),
             let before = JobRecord(bytes: bytes), let name = before.outcomeName, let stem = entry.image?.stem
         {

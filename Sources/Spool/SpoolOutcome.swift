@@ -24,7 +24,8 @@ extension Spool {
         guard let entry = entries[id] else { return }
         let drop = FailedDrop(
             job: id, image: entry.image, spec: entry.spec, failure: failure,
-            retryOf: entry.record.retryOf.flatMap { JobID($0) }, attempts: entry.record.attempts)
+            retryOf: entry.record.retryOf.flatMap { JobID($0) }, attempts: entry.record.attempts, milliseconds: age(id))
+        entries[id]?.record.timing = ["total": drop.milliseconds]
         try seal(id, render(drop), failure)
     }
 
@@ -41,6 +42,8 @@ extension Spool {
         }
         entry.record.outcomeCode = failure?.code.rawValue
         if let failure { entry.record.lastFailure = RecordedFailure(failure) }
+        entry.record.add(
+            failure == nil ? .answered : .failed, failure?.code.rawValue, at: clock.unixMicroseconds)
         remember(entry)
         try write(entry.record, in: home, durable: false)
         try files.writeWhole(home / Layout.answer, document, durable: true, group: outboxGroup())
@@ -112,6 +115,7 @@ extension Spool {
             }
             if entry.record.outcomeName != name {
                 entry.record.outcomeName = name
+                entry.record.add(.published, name.description, at: clock.unixMicroseconds)
                 remember(entry)
                 try write(entry.record, in: home(id, .answered), durable: false)
             }

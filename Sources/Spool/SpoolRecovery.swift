@@ -107,8 +107,19 @@ extension Spool {
             if let ended, entry.record.countedSession != ended.id {
                 if entry.record.alone {
                     entry.record.uncleanEnds += 1
-                    if ended.struck.contains(id) { entry.record.strikes += 1 }
+                    if ended.struck.contains(id) {
+                        entry.record.strikes += 1
+                        report(.struck(id, strikes: entry.record.strikes))
+                    }
                 }
+                if entry.record.history.last?.kind != .running {
+                    // The start was not written any more; the rename to `running/` tells when it was.
+                    let taken = (try files.status(home))?.changed
+                    entry.record.starts += 1
+                    entry.record.add(.running, nil, at: taken.map { $0 / 1000 } ?? clock.unixMicroseconds)
+                }
+                entry.record.add(
+                    .interrupted, ended.struck.contains(id) ? "the process crashed" : nil, at: clock.unixMicroseconds)
                 entry.record.alone = true
                 entry.record.countedSession = ended.id
                 remember(entry)

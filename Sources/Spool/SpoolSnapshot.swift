@@ -9,6 +9,10 @@ public struct SpoolSnapshot: Sendable {
     public struct Waiting: Sendable {
         /// The file.
         public let name: FileName
+        /// Whether it is a task spec.
+        public let isSpec: Bool
+        /// When it was first seen, in microseconds since 1970.
+        public let since: Int64
         /// What for.
         public let reason: String
         /// How much longer at most; nil: until something else happens.
@@ -93,6 +97,12 @@ public struct JobSummary: Sendable, Identifiable {
     public let outcome: FileName?
     /// Where its directory is.
     public let directory: String
+    /// What happened to it since it was claimed, the oldest first.
+    public let history: [JobStep]
+    /// How often a worker had it.
+    public let starts: Int
+    /// Milliseconds in each stage, once it has ended.
+    public let timing: [String: Double]
 }
 
 extension Spool {
@@ -104,9 +114,11 @@ extension Spool {
             unpublished: entries.values.count { $0.isSealed },
             inInbox: view.sightings.count,
             waiting: settling(now)
-                + plan.waiting.filter { view.sightings[$0.name]?.isComplete == true }.map {
-                    SpoolSnapshot.Waiting(
-                        name: $0.name, reason: $0.reason, remaining: $0.until.map { max(.zero, $0 - now) })
+                + plan.waiting.compactMap { waiting in
+                    view.sightings[waiting.name].flatMap { sighting in
+                        sighting.isComplete
+                            ? self.waiting(sighting, waiting.reason, until: waiting.until, now) : nil
+                    }
                 },
             ignored: view.ignored.count, directories: view.directories.sorted(),
             watched: [SpoolSnapshot.WatchedDirectory(path: watch.path, method: watch.method)],
@@ -117,11 +129,20 @@ extension Spool {
 
     private func settling(_ now: Duration) -> [SpoolSnapshot.Waiting] {
         view.sightings.values.filter { !$0.isComplete }.sorted { $0.order < $1.order }.map { sighting in
-            SpoolSnapshot.Waiting(
-                name: sighting.name,
-                reason: view.rules.isBeingWritten(sighting) ? "is being written" : "must stand unchanged for a while",
-                remaining: max(.zero, view.rules.deadline(sighting) - now))
+            waiting(
+                sighting,
+                view.rules.isBeingWritten(sighting) ? "is being written" : "must stand unchanged for a while",
+                until: view.rules.deadline(sighting), now)
         }
+    }
+
+    private func waiting(
+        _ sighting: Sighting, _ reason: String, until: Duration?, _ now: Duration
+    ) -> SpoolSnapshot.Waiting {
+        SpoolSnapshot.Waiting(
+            name: sighting.name, isSpec: sighting.isSpec,
+            since: clock.unixMicroseconds - (now - sighting.seenAt).microseconds, reason: reason,
+            remaining: until.map { max(.zero, $0 - now) })
     }
 
     /// The jobs in the spool, in order of arrival.
@@ -151,7 +172,8 @@ extension Spool {
             pause: entry.state == .deferred ? remainingPause(entry.record) : nil,
             lastFailure: entry.record.lastFailure?.failure, retryOf: entry.record.retryOf.flatMap { JobID($0) },
             alone: entry.record.alone, strikes: entry.record.strikes, uncleanEnds: entry.record.uncleanEnds,
-            outcome: entry.record.outcomeName, directory: home(entry.id, entry.state).description)
+            outcome: entry.record.outcomeName, directory: home(entry.id, entry.state).description,
+            history: entry.record.history, starts: entry.record.starts, timing: entry.record.timing)
     }
 
     /// Whether nothing is left that would move by itself, soon: what `endWhenEmpty` waits for.

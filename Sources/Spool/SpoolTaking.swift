@@ -52,6 +52,8 @@ extension Spool {
             guard try isImageStill(id) else { return nil }
             try move(id, to: .running)
             inHand.insert(id)
+            entries[id]?.record.starts += 1
+            note(id, .running)
             return job(id)
         } catch {
             note(error)
@@ -116,25 +118,31 @@ extension Spool {
 
     // MARK: Giving back
 
-    /// Ends a job with its answer. Once this returns `published` or `committed`, the outcome is fixed and durable.
+    /// Ends a job with its answer; `timing` is the milliseconds in each stage, for `job(named:)`. Once this returns `published` or `committed`, the outcome is fixed and durable.
     ///
     /// - Throws: `internal_error` when the job is not in hand.
     @discardableResult
-    public func commit(_ job: Job, answer: [UInt8]) throws(Failure) -> Disposition {
-        try end(job, document: answer, nil)
+    public func commit(_ job: Job, answer: [UInt8], timing: [String: Double] = [:]) throws(Failure) -> Disposition {
+        try end(job, document: answer, nil, timing)
     }
 
     /// Ends a job with a failure and the document that explains it.
     ///
     /// - Throws: `internal_error` when the job is not in hand.
     @discardableResult
-    public func fail(_ job: Job, _ failure: Failure, document: [UInt8]) throws(Failure) -> Disposition {
-        try end(job, document: document, failure)
+    public func fail(
+        _ job: Job, _ failure: Failure, document: [UInt8], timing: [String: Double] = [:]
+    ) throws(Failure) -> Disposition {
+        try end(job, document: document, failure, timing)
     }
 
-    private func end(_ job: Job, document: [UInt8], _ failure: Failure?) throws(Failure) -> Disposition {
+    private func end(
+        _ job: Job, document: [UInt8], _ failure: Failure?, _ timing: [String: Double]
+    ) throws(Failure) -> Disposition {
         try requireInHand(job.id)
         defer { released(job.id) }
+        // JSON has no form for other numbers, and the record is worth more than one of its figures.
+        entries[job.id]?.record.timing = timing.filter(\.value.isFinite)
         do {
             try conclude(job.id, document: document, failure)
         } catch {
@@ -199,6 +207,7 @@ extension Spool {
     func putBack(_ id: JobID, after pause: Duration? = nil) {
         inHand.remove(id)
         released(id)
+        note(id, .requeued)
         do {
             // An end that was clean breaks a row of unclean ones.
             if entries[id]?.record.uncleanEnds != 0 {
@@ -224,6 +233,7 @@ extension Spool {
         let pause = configuration.retry.pause(afterAttempt: entry.record.attempts)
         entry.record.notBefore = clock.unixMicroseconds + pause.microseconds
         remember(entry)
+        note(id, .deferred, "\(failure)")
         if configuration.retry.attempts > 0, entry.record.attempts >= configuration.retry.attempts {
             do {
                 return try conclude(id, failure)

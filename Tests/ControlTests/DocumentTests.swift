@@ -168,7 +168,9 @@ import Testing
             }
             let status = try await curl(path, ["http://memvpd/v1/status"])
             #expect(status.contains("corrupt_image"))
-            for secret in ["holiday", "2025\"", "9f3a01bc"] { #expect(!status.contains(secret), "\(secret)") }
+            for secret in ["holiday", "2025\"", "9f3a01bc", "slow.jpg"] {
+                #expect(!status.contains(secret), "\(secret)")
+            }
             let metrics = try await curl(path, ["--include", "http://memvpd/metrics"])
             #expect(metrics.contains("Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n"))
         }

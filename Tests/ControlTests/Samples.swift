@@ -43,7 +43,12 @@ enum Samples {
             .init(role: "outbox", path: "/var/lib/memvpd/outbox"),
             .init(role: "done", path: "/var/lib/memvpd/done", jobs: 1204, bytes: 3_214_000_000),
         ],
-        inbox: .init(ignored: ["dot_file": 3, "partial": 1], directories: [FileLabel("2025")]), warnings: [])
+        inbox: .init(
+            ignored: ["dot_file": 3, "partial": 1], directories: [FileLabel("2025")],
+            waiting: [
+                .init(file: FileLabel("slow.jpg"), reason: "is being written", remainingSeconds: 3_541),
+                .init(file: FileLabel("alone.yaml"), reason: "waiting for a photo of its stem", remainingSeconds: nil),
+            ]), warnings: [])
 
     static let queue = QueueDocument(
         held: false, total: 17,

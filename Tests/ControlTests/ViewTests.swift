@@ -37,6 +37,11 @@ func expectSnapshot(_ text: String, _ name: String, sourceLocation: SourceLocati
         status.directories[0].bytes = .max
         status.directories[1].bytes = .min
         status.inbox.ignored = ["dot_file": .max]
+        status.inbox.waiting = [
+            .init(
+                file: FileLabel("\u{1B}[2J\r.jpg"), reason: String(repeating: "r", count: 300), remainingSeconds: -1e300
+            )
+        ]
         status.warnings = [
             String(repeating: "w", count: 500) + " and more words that must be wrapped at the end of the line"
         ]

@@ -1,5 +1,6 @@
 // What the configuration means to the spool; what a reload takes over and what waits for a restart.
 
+import Diagnostics
 import Specification
 import Spool
 import Testing
@@ -68,5 +69,39 @@ import Vision
         #expect(try reader.inspect(Array("task: caption\npriority: 4\n".utf8)).priority == 4)
         let failure = #expect(throws: (any Error).self) { try reader.inspect(Array("task: caption\ncolour: x\n".utf8)) }
         #expect("\(try #require(failure))".contains("line 2, column 1"))
+    }
+
+    @Test(
+        arguments: [
+            (1, 0, [4]), (3, 0, [2, 1, 1]), (4, 0, [1, 1, 1, 1]), (6, 0, [1, 1, 1, 1, 1, 1]), (1, 9, [9]),
+            (2, 9, [5, 4]),
+            (3, 2, [1, 1, 1]),
+        ])
+    func threadsAreDividedBetweenWorkers(workers: Int, threads: Int, shares: [Int]) {
+        var configuration = DaemonConfiguration()
+        (configuration.workers, configuration.threads) = (workers, threads)
+        #expect(configuration.threadShares(allowedCPUs: 4) == shares)
+    }
+
+    @Test func adaptersAreHeldAgainstTheBundle() throws {
+        func refusal(_ names: Set<String>, _ byTask: [TaskKind: String], _ change: (inout DaemonConfiguration) -> Void)
+            -> Failure?
+        {
+            var configuration = DaemonConfiguration()
+            change(&configuration)
+            do throws(Failure) { try configuration.check(adapters: names, byTask: byTask) } catch { return error }
+            return nil
+        }
+        #expect(refusal(["a.1"], [.caption: "a.1"]) { _ in } == nil)
+        #expect(refusal(["a.1"], [:]) { $0.adapters.caption = .named("a.1") } == nil)
+        for (names, byTask, choice, cause) in [
+            ([], [:], AdapterChoice.bundleDefault, "has no adapter, without"),
+            (["a"], [.ask: "a"], .bundleDefault, "names no adapter for the default task"),
+            (["a"], [.caption: "b"], .bundleDefault, "has no adapter b"),
+            (["a"], [.caption: "a"], .named("c"), "has no adapter c"),
+        ] as [(Set<String>, [TaskKind: String], AdapterChoice, String)] {
+            let failure = try #require(refusal(names, byTask) { $0.adapters.caption = choice })
+            #expect(failure.cause.contains(cause) && failure.code.exitCode == .configuration && !failure.hint.isEmpty)
+        }
     }
 }

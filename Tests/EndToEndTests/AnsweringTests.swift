@@ -42,7 +42,7 @@ struct AnsweringTests {
         #expect(try daemon.outcome("alone").answers.allSatisfy { !$0.text.isEmpty })
 
         // A photo whose spec comes within the grace gets it.
-        try daemon.configure(model: Build.model.path)
+        try daemon.configure()
         try daemon.movePhoto("late.jpg")
         try daemon.drop("late.yaml", Self.spec.replacing("photo.jpg", with: "late.jpg"))
         try await daemon.wait(for: ["late"])

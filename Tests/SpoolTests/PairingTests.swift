@@ -29,7 +29,8 @@ import Testing
         _ text: String, isSpec: Bool, _ order: UInt64, _ since: Int?, _ spec: Result<SpecSummary, Failure>?
     ) -> Sighting {
         var sighting = Sighting(
-            name: name(text), isSpec: isSpec, order: order, arrival: .closed, status: PairingTests.status,
+            name: name(text), isSpec: isSpec, order: order, seenAt: .zero, arrival: .closed,
+            status: PairingTests.status,
             changedAt: .zero)
         sighting.spec = spec
         if let since { sighting.stage = .complete(since: .seconds(since), settled: false) }

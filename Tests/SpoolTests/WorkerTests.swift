@@ -345,4 +345,55 @@ import Testing
         #expect(await bench.spool.snapshot().finished[.done] == SpoolSnapshot.Finished(jobs: 0, bytes: 0))
         #expect(await bench.books == ["p0.json: ok", "p1.json: ok"])
     }
+
+    // MARK: History
+
+    @Test func theHistoryOfAJobIsKeptWithIt() async throws {
+        let bench = try await queued(1)
+        let job = try #require(await bench.spool.takeJobs(atMost: 1).first)
+        try await bench.spool.deferJob(job, Failure(.noSpace, "disk", "is full"))
+        // A stop writes what is not written yet.
+        await bench.spool.close()
+        try await bench.restart()
+        await bench.pass(.seconds(5))
+        let again = try #require(await bench.spool.takeJobs(atMost: 1).first)
+        try await bench.spool.commit(
+            again, answer: bench.document(again, nil), timing: ["total": 12.5, "vision": .infinity])
+        let ended = try #require(await bench.spool.job(named: job.id))
+        #expect(ended.state == .done && ended.starts == 2)
+        #expect(
+            ended.history.map(\.kind) == [.queued, .running, .deferred, .running, .answered, .published])
+        #expect(ended.history[2].note?.contains("is full") == true && ended.history.last?.note == "p0.json")
+        #expect(ended.history.map(\.at) == ended.history.map(\.at).sorted())
+        #expect(ended.timing == ["total": 12.5])
+    }
+
+    @Test func aHistoryIsBounded() {
+        var record = JobRecord()
+        let words = String(repeating: "x", count: 10_000)
+        for number in 0..<1000 {
+            record.add(.running, nil, at: Int64(number))
+            record.add(.deferred, "\(number) \(words)", at: Int64(number))
+            record.add(.deferred, "\(number) \(words)", at: Int64(number))
+        }
+        #expect(record.history.count == JobRecord.maximumSteps)
+        #expect(record.history.prefix(8).map(\.at) == [0, 0, 1, 1, 2, 2, 3, 3])
+        #expect(record.history.last?.note?.hasPrefix("999 x") == true)
+        #expect(record.bytes.count < JobRecord.maximumBytes / 2)
+        #expect(JobRecord(bytes: record.bytes) == record)
+    }
+
+    @Test func aStrikeIsReported() async throws {
+        let bench = try await queued(1)
+        for _ in 0..<2 {
+            let job = try #require(await bench.spool.takeJobs(atMost: 1).first)
+            try Data("SEGV \(job.id)\n".utf8).write(to: URL(fileURLWithPath: bench.sandbox.spool + "/strikes"))
+            try await bench.restart()
+        }
+        let strikes = bench.events.compactMap { if case .struck(_, let strikes) = $0 { strikes } else { nil } }
+        #expect(strikes == [1])
+        let job = try #require(await bench.spool.jobs().first)
+        #expect(
+            job.starts == 2 && job.history.map(\.kind) == [.queued, .running, .interrupted, .running, .interrupted])
+    }
 }

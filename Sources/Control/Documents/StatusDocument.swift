@@ -189,15 +189,40 @@ public struct StatusDocument: Codable, Sendable, Equatable {
 
     /// What stays in the inbox.
     public struct Inbox: Codable, Sendable, Equatable {
+        /// A file that is not taken yet.
+        public struct Waiting: Codable, Sendable, Equatable {
+            /// The file.
+            public var file: FileLabel
+            /// What it waits for.
+            public var reason: String
+            /// How much longer at most; missing where that is not known.
+            public var remainingSeconds: Double?
+
+            /// Makes the entry.
+            public init(file: FileLabel, reason: String, remainingSeconds: Double?) {
+                self.file = file
+                self.reason = reason
+                self.remainingSeconds = remainingSeconds
+            }
+
+            private enum CodingKeys: String, CodingKey {
+                case file, reason
+                case remainingSeconds = "remaining_seconds"
+            }
+        }
+
         /// Ignored entries by reason: `dot_file`, `partial`, `temporary`, …
         public var ignored: [String: Int]
         /// Directories lying in the inbox: they stay, and are named here (at most 20).
         public var directories: [FileLabel]
+        /// Files that are not taken yet, and why (at most 20).
+        public var waiting: [Waiting]?
 
         /// Makes the section.
-        public init(ignored: [String: Int], directories: [FileLabel]) {
+        public init(ignored: [String: Int], directories: [FileLabel], waiting: [Waiting]? = nil) {
             self.ignored = ignored
             self.directories = directories
+            self.waiting = waiting
         }
     }
 

@@ -123,6 +123,7 @@ extension StatusDocument {
     /// Takes out what belongs to single files, leaving codes and counts.
     fileprivate mutating func hideNames() {
         inbox.directories = []
+        inbox.waiting = nil
         lastError?.job = nil
         lastError?.file = nil
         lastError?.error.message = "ask on the control socket"

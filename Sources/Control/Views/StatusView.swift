@@ -95,6 +95,16 @@ public enum StatusView {
             let names = status.inbox.directories.map(\.text).joined(separator: ", ")
             text += TextLayout.paragraph("", TextLayout.harmless("inbox: directories in it are not read: \(names)"))
         }
+        return text + waiting(status.inbox.waiting ?? [])
+    }
+
+    private static func waiting(_ files: [StatusDocument.Inbox.Waiting]) -> String {
+        var text = ""
+        for file in files.prefix(5) {
+            let rest = file.remainingSeconds.map { ", at most \(TextLayout.time(seconds: $0)) more" } ?? ""
+            text += TextLayout.paragraph("", TextLayout.harmless("inbox: \(file.file.text): \(file.reason)\(rest)"))
+        }
+        if files.count > 5 { text += TextLayout.paragraph("", "inbox: more files wait: memvpctl queue") }
         return text
     }
 
