@@ -31,6 +31,13 @@ public struct AnswerEvaluation: Sendable {
     /// Rows that could not be evaluated.
     public let badRows: [BadRow]
 
+    /// Questions that were answered and scored elsewhere.
+    init(scores: AnswerScores, questions: [Question], badRows: [BadRow]) {
+        self.scores = scores
+        self.questions = questions
+        self.badRows = badRows
+    }
+
     /// Answers the questions of `rows`; captions among the rows are passed over.
     ///
     /// - Parameter training: the rows that the majority answers come from; none takes them from `rows`.

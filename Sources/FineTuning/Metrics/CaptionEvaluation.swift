@@ -27,6 +27,13 @@ public struct CaptionEvaluation: Sendable {
     /// Rows that could not be evaluated, a row for each photo.
     public let badRows: [BadRow]
 
+    /// Photos that were captioned and scored elsewhere.
+    init(scores: CaptionScores, photos: [Photo], badRows: [BadRow]) {
+        self.scores = scores
+        self.photos = photos
+        self.badRows = badRows
+    }
+
     /// Captions the photos of `rows`; questions among the rows are passed over.
     ///
     /// - Throws: `spec_invalid` when there is no caption, or for a bad row under `stop`; `model_missing` for an adapter

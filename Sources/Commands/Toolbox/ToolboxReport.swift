@@ -1,0 +1,109 @@
+// `memvp report`: a page about an adapter for people.
+
+internal import ArgumentParser
+internal import Diagnostics
+internal import FineTuning
+internal import FoundationEssentials
+internal import MemVP
+internal import Specification
+internal import Tensor
+
+/// `memvp report`
+struct ToolboxReport: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "report", abstract: "Write a page about an adapter: loss, metrics, photos.",
+        discussion: """
+            The page is one file that loads nothing. Each data set is evaluated with images and blind; of its photos some \
+            that went well are shown and some that did not.
+            """)
+
+    @OptionGroup var model: ToolboxModelOptions
+
+    @Option(help: ArgumentHelp("Rows to evaluate; may be given several times.", valueName: "file.jsonl"))
+    var data: [String]
+
+    @Option(
+        name: .customLong("run"),
+        help: ArgumentHelp("The training's directory, for its loss.", valueName: "adapter.train"))
+    var training: String?
+
+    @Option(help: ArgumentHelp("The page to write.", valueName: "report.html"))
+    var out: String
+
+    @Option(help: "Rows of this split only.")
+    var split: String?
+
+    @Option(help: "The adapter; by default the bundle's for the task.")
+    var adapter: String?
+
+    @Option(help: "At most so many photos of each file are evaluated, from the first on.")
+    var limit: Int?
+
+    @Option(help: "At most so many photos of each evaluation are shown, 0 to 200.")
+    var photos = 24
+
+    @Option(help: "The page's title.")
+    var title: String?
+
+    func validate() throws {
+        if data.isEmpty { throw ValidationError("Give --data.") }
+        if let limit, limit < 1 { throw ValidationError("--limit is \(limit); it must be at least 1.") }
+        guard (0...200).contains(photos) else {
+            throw ValidationError("--photos is \(photos); it must be 0 to 200.")
+        }
+    }
+
+    func run() throws {
+        let log = try training.map { (path) throws(Failure) in try TrainingLog(run: path) }
+        let bundle = try model.bundle()
+        let answerer = try Answerer(bundle: bundle, compute: model.compute(), batch: 32)
+        var contents = ReportContents(
+            title: title ?? "\(adapter ?? bundle.description.name): report",
+            facts: [
+                ("model", bundle.description.name), ("bundle", model.model),
+                ("adapter", adapter ?? "the bundle's"), ("precision", bundle.precision.rawValue),
+                ("kernels", answerer.kernels), ("split", split ?? "all"),
+            ], log: log)
+        contents.photos = photos
+        var progress = ToolboxProgress()
+        defer { progress.end() }
+        for file in data { try evaluate(file, answerer, &contents, &progress) }
+        progress.end()
+        let page = ReportPage.html(contents)
+        do {
+            try Data(page.utf8).write(to: URL(filePath: out), options: .atomic)
+        } catch { throw Failure(.cannotCreate, out, "cannot be written: \(error)", hint: "Check its directory.") }
+        print("\(out): \(page.utf8.count) bytes")
+    }
+
+    private func evaluate(
+        _ file: String, _ answerer: Answerer, _ contents: inout ReportContents, _ progress: inout ToolboxProgress
+    ) throws(Failure) {
+        let read = try ExampleRows.read(path: file, splits: split.map { [$0] }) { ToolboxEvalOptions.name($0) }
+        let rows = ExampleRows.ofFirstPhotos(limit, in: read)
+        var bar = progress
+        defer { progress = bar }
+        func options(blind: Bool) -> EvaluationOptions {
+            EvaluationOptions(adapter: adapter, isBlind: blind, file: file)
+        }
+        let hasCaptions = rows.contains { if case .caption = $0.task { true } else { false } }
+        let hasQuestions = rows.contains { if case .question = $0.task { true } else { false } }
+        if hasCaptions {
+            let seeing = try CaptionEvaluation(rows, options: options(blind: false), answerer: answerer) {
+                bar.show("captions", $0, of: $1, unit: "photos")
+            }
+            let blind = try CaptionEvaluation(rows, options: options(blind: true), answerer: answerer)
+            contents.captions.append(ReportContents.Captions(name: file, seeing: seeing, blind: blind))
+        }
+        if hasQuestions {
+            let training = (try? ExampleRows.read(path: file, splits: ["train"])) ?? []
+            let seeing = try AnswerEvaluation(
+                rows, training: training, options: options(blind: false), answerer: answerer
+            ) { bar.show("questions", $0, of: $1, unit: "photos") }
+            let blind = try AnswerEvaluation(
+                rows, training: training, options: options(blind: true), answerer: answerer
+            ) { bar.show("blind", $0, of: $1, unit: "questions") }
+            contents.answers.append(ReportContents.Answers(name: file, seeing: seeing, blind: blind))
+        }
+    }
+}
