@@ -17,7 +17,7 @@ bin=$(cd "$1" && pwd) || fail 64 "$1 is no directory"
 here=$(cd "$(dirname "$0")/.." && pwd)
 photo=${3:-$here/Tests/EndToEndTests/Fixtures/astronaut.jpg}
 [ -x "$bin/memvpd" ] && [ -x "$bin/memvpctl" ] || fail 64 "$bin has no memvpd and memvpctl: build them first"
-[ -f "$2/model.yaml" ] || fail 78 "$2 is no model bundle: run make models, or memvp models install FILE.tar"
+[ -f "$2/model.yaml" ] || fail 78 "$2 is no model bundle: run make models"
 bundle=$(cd "$2" && pwd)
 if grep -q '^adapters: {}' "$bundle/model.yaml"; then
     fail 78 "$bundle has no adapter, so it cannot answer: add one with memvp convert adapter"

@@ -28,7 +28,15 @@ struct ConnectionOptions: ParsableArguments {
         guard FileManager.default.isReadableFile(atPath: standard) else {
             return DaemonConfiguration().sockets.control
         }
-        return try EffectiveConfiguration(file: standard).configuration.sockets.control
+        do throws(Failure) {
+            return try EffectiveConfiguration(file: standard).configuration.sockets.control
+        } catch {
+            // The daemon goes on with the configuration that it has; its operators must reach it all the more.
+            let path = DaemonConfiguration().sockets.control
+            CommandEnd.complain(
+                "warning: \(standard) has faults, so \(path) is asked; memvpd --check-config names them")
+            return path
+        }
     }
 
     /// Reads a document and prints it, as JSON or as the text of `render`.
