@@ -352,17 +352,20 @@ import Testing
         let bench = try await queued(1)
         let job = try #require(await bench.spool.takeJobs(atMost: 1).first)
         try await bench.spool.deferJob(job, Failure(.noSpace, "disk", "is full"))
+        try await bench.spool.hold(job.id)
         // A stop writes what is not written yet.
         await bench.spool.close()
         try await bench.restart()
-        await bench.pass(.seconds(5))
+        try await bench.spool.release(job.id)
         let again = try #require(await bench.spool.takeJobs(atMost: 1).first)
         try await bench.spool.commit(
             again, answer: bench.document(again, nil), timing: ["total": 12.5, "vision": .infinity])
         let ended = try #require(await bench.spool.job(named: job.id))
         #expect(ended.state == .done && ended.starts == 2)
         #expect(
-            ended.history.map(\.kind) == [.queued, .running, .deferred, .running, .answered, .published])
+            ended.history.map(\.kind) == [
+                .queued, .running, .deferred, .held, .released, .running, .answered, .published,
+            ])
         #expect(ended.history[2].note?.contains("is full") == true && ended.history.last?.note == "p0.json")
         #expect(ended.history.map(\.at) == ended.history.map(\.at).sorted())
         #expect(ended.timing == ["total": 12.5])
