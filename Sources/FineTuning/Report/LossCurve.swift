@@ -50,14 +50,14 @@ public enum LossCurve {
         return parts.joined(separator: "\n")
     }
 
-    /// A running mean that forgets with half a hundredth of the run.
+    /// A running mean that forgets over a fiftieth of the run.
     static func smoothed(_ points: [TrainingLog.Point]) -> [TrainingLog.Point] {
-        let weight = 1 / max(1, Double(points.count) / 50)
-        var mean: Double?
-        return points.map { point in
-            let next = mean.map { $0 + weight * (point.loss - $0) } ?? point.loss
-            mean = next
-            return TrainingLog.Point(step: point.step, loss: next)
+        // The first points are averaged as they come, or the curve would hang on the first of all.
+        let window = max(1, Double(points.count) / 50)
+        var mean = 0.0
+        return points.enumerated().map { index, point in
+            mean += (point.loss - mean) / min(Double(index + 1), window)
+            return TrainingLog.Point(step: point.step, loss: mean)
         }
     }
 

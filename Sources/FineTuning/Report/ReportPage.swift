@@ -141,8 +141,8 @@ public enum ReportPage {
             <h2>Captions: \(HTMLText.escaped(captions.name))</h2>
             <div class="wide"><table><tr><th></th><th class="n">with images</th><th class="n">blind</th></tr>\
             \(cells.joined())</table></div>
-            <p class="note">\(seeing.count) photos, \(captions.seeing.badRows.count) bad rows. Blind, every caption is \
-            \(blind == nil ? "not known" : HTMLText.isolated(captions.blind?.photos.first?.caption ?? "")).</p>
+            <p class="note">\(seeing.count) photos, \(captions.seeing.badRows.count) bad rows. \
+            \(captions.blind?.photos.first.map { "Blind, every caption is “\(HTMLText.isolated($0.caption))”" } ?? "")</p>
             <h3 class="right">Nearest to the references</h3>
             \(sheet(ordered.prefix(max(half, min(1, ordered.count))).map { figure($0, "right", &budget) }))
             <h3 class="wrong">Farthest from the references</h3>
