@@ -80,6 +80,8 @@ struct DataDerivationTests {
         #expect(try number("dog", "A dog .", "A dog .", "A dog .", "Dogs .") == nil)
         #expect(try number("man", "A man .", "A man .", "A man .", "Two people .") == nil)
         #expect(try number("dog", "A dog and a dog .", "A dog .", "A dog .", "A dog .") == nil)
+        let other = "A dog and the other dog ."
+        #expect(try number("dog", other, other, other) == nil)
         #expect(try number("child", "Three small children .", "3 children .") == 3)
     }
 
