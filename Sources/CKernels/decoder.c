@@ -102,6 +102,7 @@ void mk_run_quantize_two_planes(mk_pool *pool, const mk_table *table, const floa
 typedef struct {
     const float *products;
     int32_t products_stride, m, columns;
+    const float *bias;
     bool accumulate;
     float *y;
     int32_t y_stride;
@@ -118,12 +119,15 @@ static void join_rows(void *context, int32_t part, int32_t parts) {
         } else {
             for (int32_t n = 0; n < job->columns; n++) y[n] = coarse[n] + fine[n];
         }
+        if (job->bias) {
+            for (int32_t n = 0; n < job->columns; n++) y[n] += job->bias[n];
+        }
     }
 }
 
 void mk_run_join_planes(mk_pool *pool, const float *products, int32_t products_stride, int32_t m, int32_t columns,
-                        bool accumulate, float *y, int32_t y_stride) {
-    join_job job = {products, products_stride, m, columns, accumulate, y, y_stride};
+                        const float *bias, bool accumulate, float *y, int32_t y_stride) {
+    join_job job = {products, products_stride, m, columns, bias, accumulate, y, y_stride};
     run(pool, m < 2 || (int64_t)m * columns * 4 < WORTH_WAKING, join_rows, &job);
 }
 
@@ -166,7 +170,7 @@ static void memory_rows_i8(const memory_job *job, const mk_memory_group *group, 
                           plain);
     if (planes == 2) {
         // In place: row m is written after rows 2 m and 2 m + 1 were read, and m <= 2 m.
-        join_job join = {scores, job->scores_stride, end - begin, slots, false, scores, job->scores_stride};
+        join_job join = {scores, job->scores_stride, end - begin, slots, NULL, false, scores, job->scores_stride};
         join_rows(&join, 0, 1);
     }
     for (int32_t m = 0; m < end - begin; m++) {

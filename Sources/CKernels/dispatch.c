@@ -21,6 +21,9 @@
      .attention = mk_##short_name##_attention,                                                                         \
      .swiglu = mk_##short_name##_swiglu,                                                                               \
      .silu = mk_##short_name##_silu,                                                                                   \
+     .layer_norm = mk_##short_name##_layer_norm,                                                                       \
+     .gelu = mk_##short_name##_gelu,                                                                                   \
+     .quick_gelu = mk_##short_name##_quick_gelu,                                                                       \
      .argmax_logsumexp = mk_##short_name##_argmax_logsumexp,                                                           \
      .row_i8 = mk_row_i8,                                                                                              \
      .row_f32 = mk_row_f32,                                                                                            \

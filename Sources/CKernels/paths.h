@@ -24,6 +24,11 @@
     void mk_##path##_swiglu(const float *x, int32_t x_stride, int32_t panels, int32_t begin, int32_t end, float *y,    \
                             int32_t y_stride);                                                                         \
     void mk_##path##_silu(float *x, size_t count);                                                                     \
+    void mk_##path##_layer_norm(const float *x, int32_t x_stride, const float *weight, const float *bias,              \
+                                int32_t columns, float epsilon, int32_t begin, int32_t end, float *y,                  \
+                                int32_t y_stride);                                                                     \
+    void mk_##path##_gelu(float *x, size_t count);                                                                     \
+    void mk_##path##_quick_gelu(float *x, size_t count);                                                               \
     void mk_##path##_argmax_logsumexp(const float *x, int32_t count, int32_t *index, float *maximum,                   \
                                       float *logsumexp);                                                               \
     void mk_##path##_depthwise(const mk_depthwise *shape, const float *x, const float *w, const float *bias,           \

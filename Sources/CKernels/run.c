@@ -202,6 +202,47 @@ void mk_run_swiglu(mk_pool *pool, const mk_table *table, const float *x, int32_t
     run(pool, product_of(m, panels * MK_PANEL, WORK_OF_AN_ELEMENT), swiglu_part, &job);
 }
 
+typedef struct {
+    const mk_table *table;
+    const float *x, *weight, *bias;
+    float *y;
+    int32_t x_stride, y_stride, columns, m;
+    float epsilon;
+} layer_norm_job;
+
+static void layer_norm_part(void *context, mk_chunk chunk) {
+    const layer_norm_job *job = context;
+    range rows = range_of(job->m, chunk, 1);
+    job->table->layer_norm(job->x, job->x_stride, job->weight, job->bias, job->columns, job->epsilon, rows.begin,
+                           rows.end, job->y, job->y_stride);
+}
+
+void mk_run_layer_norm(mk_pool *pool, const mk_table *table, const float *x, int32_t x_stride, const float *weight,
+                       const float *bias, int32_t columns, float epsilon, int32_t m, float *y, int32_t y_stride) {
+    layer_norm_job job = {table, x, weight, bias, y, x_stride, y_stride, columns, m, epsilon};
+    run(pool, product_of(m, columns, WORK_OF_AN_ELEMENT), layer_norm_part, &job);
+}
+
+typedef struct {
+    void (*activation)(float *x, size_t count);
+    float *x;
+    int32_t x_stride, columns, m;
+} activation_job;
+
+static void activation_part(void *context, mk_chunk chunk) {
+    const activation_job *job = context;
+    range rows = range_of(job->m, chunk, 1);
+    for (int32_t row = rows.begin; row < rows.end; row++) {
+        job->activation(job->x + (size_t)row * (size_t)job->x_stride, (size_t)job->columns);
+    }
+}
+
+void mk_run_activation(mk_pool *pool, void (*activation)(float *x, size_t count), float *x, int32_t x_stride,
+                       int32_t columns, int32_t m) {
+    activation_job job = {activation, x, x_stride, columns, m};
+    run(pool, product_of(m, columns, WORK_OF_AN_ELEMENT), activation_part, &job);
+}
+
 // ---- Attention -------------------------------------------------------------------------------------------------
 
 typedef struct {

@@ -32,16 +32,8 @@ extension LlamaModel {
     /// - Parameter positions: the longest context that will be asked for.
     /// - Throws: `model_unsupported` for another architecture, `model_invalid` for missing or misshapen tensors.
     public convenience init(file: GGUFFile, positions: Int) throws(Failure) {
-        let architecture = try file.string("general.architecture")
-        guard architecture == LlamaConfiguration.architecture else {
-            throw Failure(
-                .modelUnsupported, file.path, "has the architecture \(architecture)",
-                hint: "Convert it with `memvp convert` first.")
-        }
-        let name = try file.string("memvpd.precision")
-        guard let precision = Precision(rawValue: name) else {
-            throw Failure(.modelInvalid, "\(file.path): memvpd.precision", "is \(name)")
-        }
+        try file.requireArchitecture(LlamaConfiguration.architecture)
+        let precision = try file.precision()
         let configuration = try LlamaConfiguration(
             file, vocabulary: file.integer("llama.vocab_size"), precision: precision)
         let c = configuration

@@ -6,6 +6,7 @@
 
 public import Diagnostics
 public import Tensor
+public import Vision
 
 /// The trainable part of MemVP, for one base model.
 public struct Adapter: @unchecked Sendable {
@@ -52,9 +53,13 @@ public struct Adapter: @unchecked Sendable {
         /// [slots, width]
         public var e2: [Float]
 
-        /// The six tensors of an adapter.
+        /// What stands beside the vision encoder's MLPs, if anything.
+        public var vision: VisionTensors?
+
+        /// The six tensors of an adapter, and those beside the vision encoder.
         public init(
-            fc1Weight: [Float], fc1Bias: [Float], fc2Weight: [Float], fc2Bias: [Float], e1: [Float], e2: [Float]
+            fc1Weight: [Float], fc1Bias: [Float], fc2Weight: [Float], fc2Bias: [Float], e1: [Float], e2: [Float],
+            vision: VisionTensors? = nil
         ) {
             self.fc1Weight = fc1Weight
             self.fc1Bias = fc1Bias
@@ -62,6 +67,27 @@ public struct Adapter: @unchecked Sendable {
             self.fc2Bias = fc2Bias
             self.e1 = e1
             self.e2 = e2
+            self.vision = vision
+        }
+    }
+
+    /// Adapters beside the MLPs of a vision transformer: + scale · fc2(GELU(fc1(n))).
+    public struct VisionTensors: Sendable {
+        /// Inner width.
+        public var rank: Int
+        /// What the contribution is multiplied by.
+        public var scale: Float
+        /// For each block, [rank, features].
+        public var fc1: [[Float]]
+        /// For each block, [features, rank].
+        public var fc2: [[Float]]
+
+        /// The matrices of all blocks.
+        public init(rank: Int, scale: Float, fc1: [[Float]], fc2: [[Float]]) {
+            self.rank = rank
+            self.scale = scale
+            self.fc1 = fc1
+            self.fc2 = fc2
         }
     }
 
@@ -76,6 +102,8 @@ public struct Adapter: @unchecked Sendable {
     let fc2Bias: AlignedStorage<Float>  // [width]
     let e1: [Float]  // [slots, width]
     let e2: [Float]  // [slots, width]
+    /// What stands beside the vision encoder's MLPs; nil where the adapter takes its features as they are.
+    public let vision: CLIPAdapters?
 
     /// Packs an adapter for the arithmetic of its base.
     ///
@@ -108,5 +136,12 @@ public struct Adapter: @unchecked Sendable {
         fc2Bias = AlignedStorage(tensors.fc2Bias)
         e1 = tensors.e1
         e2 = tensors.e2
+        vision = try tensors.vision.map { v throws(Failure) in
+            guard v.scale.isFinite, (v.fc1 + v.fc2).allSatisfy({ $0.allSatisfy(\.isFinite) }) else {
+                throw Failure(.modelInvalid, "vision adapter", "holds a value that is not finite")
+            }
+            return try CLIPAdapters(
+                rank: v.rank, width: c.features, fc1: v.fc1, fc2: v.fc2, scale: v.scale, precision: precision)
+        }
     }
 }

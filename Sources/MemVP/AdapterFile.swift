@@ -30,14 +30,24 @@ public struct BaseIdentity: Sendable, Equatable {
 enum AdapterFile {
     static let architecture = "memvpd-adapter"
 
-    /// Names of the tensors, in the order of the file.
-    private static let names = ["fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias", "e1", "e2"]
-
-    /// Shapes of the tensors in the order of `names`.
-    private static func shapes(_ c: Adapter.Configuration) -> [[Int]] {
+    /// Names and shapes of the tensors, in the order of the file.
+    private static func shapes(_ c: Adapter.Configuration) -> [(name: String, shape: [Int])] {
         [
-            [c.hidden, c.features], [c.hidden], [c.width, c.hidden], [c.width], [c.slots, c.width], [c.slots, c.width],
+            ("fc1.weight", [c.hidden, c.features]), ("fc1.bias", [c.hidden]), ("fc2.weight", [c.width, c.hidden]),
+            ("fc2.bias", [c.width]), ("e1", [c.slots, c.width]), ("e2", [c.slots, c.width]),
         ]
+    }
+
+    /// The same of what stands beside the vision encoder's blocks.
+    private static func visionShapes(blocks: Int, rank: Int, _ c: Adapter.Configuration) -> [(
+        name: String, shape: [Int]
+    )] {
+        (0..<blocks).flatMap { block in
+            [
+                ("vision.blk.\(block).fc1.weight", [rank, c.features]),
+                ("vision.blk.\(block).fc2.weight", [c.features, rank]),
+            ]
+        }
     }
 
     /// Reads an adapter for a base.
@@ -69,15 +79,32 @@ enum AdapterFile {
             })
         else { throw Failure(.modelInvalid, "\(path): memvp.*", "has a shape out of range") }
         var values: [[Float]] = []
-        for (name, shape) in zip(names, shapes(configuration)) {
+        for (name, shape) in shapes(configuration) {
             values.append(try file.floats(of: file.required(name, .float32, shape)))
         }
         let tensors = Adapter.Tensors(
             fc1Weight: values[0], fc1Bias: values[1], fc2Weight: values[2], fc2Bias: values[3], e1: values[4],
-            e2: values[5])
+            e2: values[5], vision: try vision(of: file, configuration))
         do {
             return try Adapter(configuration, tensors: tensors, precision: precision)
         } catch { throw error.about(path) }
+    }
+
+    /// What stands beside the vision encoder; nil when the file has no such keys.
+    private static func vision(of file: GGUFFile, _ c: Adapter.Configuration) throws(Failure) -> Adapter.VisionTensors?
+    {
+        guard let rank = try file.optionalInteger("memvp.vision.rank") else { return nil }
+        let blocks = try file.integer("memvp.vision.block_count")
+        guard (1...4_096).contains(rank), (0...256).contains(blocks) else {
+            throw Failure(.modelInvalid, "\(file.path): memvp.vision.*", "has a shape out of range")
+        }
+        var fc1: [[Float]] = []
+        var fc2: [[Float]] = []
+        for (index, (name, shape)) in visionShapes(blocks: blocks, rank: rank, c).enumerated() {
+            let values = try file.floats(of: file.required(name, .float32, shape))
+            if index % 2 == 0 { fc1.append(values) } else { fc2.append(values) }
+        }
+        return Adapter.VisionTensors(rank: rank, scale: try file.float("memvp.vision.scale"), fc1: fc1, fc2: fc2)
     }
 
     /// Writes an adapter; `tensors` fit `configuration`.
@@ -88,7 +115,7 @@ enum AdapterFile {
         to path: String
     ) throws(Failure) {
         let c = configuration
-        let metadata: [(String, GGUFValue)] = [
+        var metadata: [(String, GGUFValue)] = [
             ("general.architecture", .string(architecture)),
             ("general.name", .string(name)),
             ("memvp.base.language.sha256", .string(base.language)),
@@ -100,11 +127,21 @@ enum AdapterFile {
             ("memvp.lambda", .float32(c.lambda)),
             ("memvp.scale", .float32(c.scale)),
         ]
-        let declarations = zip(names, shapes(c)).map { TensorDeclaration(name: $0, type: .float32, shape: $1) }
-        let writer = try GGUFWriter(path: path, metadata: metadata, tensors: declarations, alignment: 64)
-        let values = [
+        var shapes = shapes(c)
+        var values = [
             tensors.fc1Weight, tensors.fc1Bias, tensors.fc2Weight, tensors.fc2Bias, tensors.e1, tensors.e2,
         ]
+        if let vision = tensors.vision {
+            metadata += [
+                ("memvp.vision.rank", .uint32(UInt32(vision.rank))),
+                ("memvp.vision.block_count", .uint32(UInt32(vision.fc1.count))),
+                ("memvp.vision.scale", .float32(vision.scale)),
+            ]
+            shapes += visionShapes(blocks: vision.fc1.count, rank: vision.rank, c)
+            values += zip(vision.fc1, vision.fc2).flatMap { [$0, $1] }
+        }
+        let declarations = shapes.map { TensorDeclaration(name: $0.name, type: .float32, shape: $0.shape) }
+        let writer = try GGUFWriter(path: path, metadata: metadata, tensors: declarations, alignment: 64)
         for tensor in values { try writer.write(tensor.span) }
         try writer.finish()
     }

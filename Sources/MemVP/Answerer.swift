@@ -16,7 +16,7 @@ public final class Answerer {
     public let bundle: ModelBundle
     private let compute: Compute
     private let engine: Engine
-    private let vision: EfficientNetState
+    private let vision: VisionWorker
     private let adapters: [String: Adapter]
     private var projectors: [String: VisualProjector] = [:]
     private let prompts: PromptBook
@@ -51,8 +51,8 @@ public final class Answerer {
     ) throws(Failure) {
         for (name, adapter) in additional {
             let c = adapter.configuration
-            guard c.width == bundle.language.configuration.width, c.features == bundle.vision.configuration.head,
-                adapter.precision == bundle.precision
+            guard c.width == bundle.language.configuration.width, c.features == bundle.vision.features,
+                adapter.precision == bundle.precision, adapter.vision.map({ bundle.vision.fits($0) }) ?? true
             else { throw Failure(.adapterMismatch, "adapter \(name)", "does not fit the model \(bundle.path)") }
         }
         self.bundle = bundle
@@ -65,7 +65,7 @@ public final class Answerer {
             limits: EngineLimits(
                 streams: batch, rows: 512, positions: promptTokens + answerTokens,
                 slots: adapters.values.map(\.configuration.slots).max() ?? 1))
-        vision = EfficientNetState(bundle.vision.configuration)
+        vision = VisionWorker(bundle.vision, compute: compute)
     }
 
     /// The kernel path, for answers.
@@ -161,13 +161,22 @@ public final class Answerer {
     private func memories(_ image: PreparedImage?, adapters names: Set<String>) throws(Failure) -> [String:
         FeedForwardMemory]
     {
-        let features = image.map { bundle.vision.encode($0.pixels.span, state: vision, compute: compute) }
         var memories: [String: FeedForwardMemory] = [:]
-        for name in names.sorted() {
+        // The bare encoder's features serve all adapters that bring nothing of their own beside it.
+        var shared: FloatRows?
+        for name in names.sorted(by: { isBare($0) && !isBare($1) || isBare($0) == isBare($1) && $0 < $1 }) {
+            var features = isBare(name) ? shared : nil
+            if let image, features == nil {
+                features = vision.encode(image.pixels.span, adapters: adapters[name]?.vision)
+                if isBare(name) { shared = features }
+            }
             memories[name] = try projector(name).memory(of: features, compute: compute)
         }
         return memories
     }
+
+    /// Whether an adapter takes the encoder's features as they are.
+    private func isBare(_ name: String) -> Bool { adapters[name]?.vision == nil }
 
     private func projector(_ name: String) throws(Failure) -> VisualProjector {
         if let projector = projectors[name] { return projector }
@@ -176,7 +185,7 @@ public final class Answerer {
                 .specInvalid, "adapter \(name)", "is not in the model bundle",
                 hint: "It has \(adapters.keys.sorted().joined(separator: ", ")).")
         }
-        let projector = try VisualProjector(adapter: adapter, patches: bundle.vision.configuration.patches)
+        let projector = try VisualProjector(adapter: adapter, patches: bundle.vision.patches)
         projectors[name] = projector
         return projector
     }

@@ -79,7 +79,7 @@ public enum BundleBuilder {
     }
 
     /// Hashes every file of the bundle and writes model.yaml.
-    private static func seal(_ description: ModelDescription, in bundle: String) throws(Failure) {
+    static func seal(_ description: ModelDescription, in bundle: String) throws(Failure) {
         var description = description
         description.files = [:]
         var names = ["language.gguf", "vision.gguf"]
@@ -95,7 +95,7 @@ public enum BundleBuilder {
         }
     }
 
-    private static func makeDirectory(_ path: String) throws(Failure) {
+    static func makeDirectory(_ path: String) throws(Failure) {
         do {
             try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
         } catch {

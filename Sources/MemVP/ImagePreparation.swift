@@ -10,7 +10,8 @@ extension ModelBundle {
     /// - Throws: the photo decoder's failures, with an empty object for the caller to name.
     public func prepare(photo bytes: [UInt8], limits: ImageLimits = ImageLimits()) throws(Failure) -> PreparedImage {
         let side = description.image.side
-        let photo = try PhotoDecoder.decode(bytes, for: side, limits: limits)
+        let photo = try PhotoDecoder.decode(
+            bytes, for: vision.decodesInFull ? .max : side, limits: limits)
         let square = try Resize.square(photo.image, side: side)
         return PreparedImage(
             pixels: normalisation.apply(to: square, layout: .channelsLast), width: photo.width, height: photo.height,

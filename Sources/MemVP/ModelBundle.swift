@@ -22,7 +22,7 @@ public final class ModelBundle: Sendable {
     /// The language model.
     public let language: LlamaModel
     /// The vision encoder.
-    public let vision: EfficientNetLite
+    public let vision: VisionEncoder
     /// Text to tokens and back.
     public let tokenizer: any Tokenizer
     /// The adapters, by name.
@@ -45,9 +45,8 @@ public final class ModelBundle: Sendable {
         let visionFile = try GGUFFile(path: "\(path)/vision.gguf")
         if verify { try ModelBundle.verify(yaml, in: path) }
         let language = try LlamaModel(file: languageFile, positions: positions)
-        let vision = try EfficientNetLite(file: visionFile)
-        guard vision.configuration.precision == language.configuration.precision,
-            vision.configuration.side == yaml.image.side
+        let vision = try VisionEncoder(file: visionFile)
+        guard vision.precision == language.configuration.precision, vision.side == yaml.image.side
         else {
             throw Failure(
                 .modelInvalid, path, "language.gguf, vision.gguf and model.yaml do not belong together",
@@ -64,8 +63,8 @@ public final class ModelBundle: Sendable {
         }
         for (name, adapter) in adapters {
             let c = adapter.configuration
-            guard c.width == language.configuration.width, c.features == vision.configuration.head,
-                c.slots >= vision.configuration.patches
+            guard c.width == language.configuration.width, c.features == vision.features, c.slots >= vision.patches,
+                adapter.vision.map({ vision.fits($0) }) ?? true
             else {
                 throw Failure(
                     .adapterMismatch, "\(path)/adapters/\(name).gguf", "does not fit the widths of this model",
@@ -116,11 +115,15 @@ public final class ModelBundle: Sendable {
     ///
     /// - Throws: `model_missing` when it cannot be read.
     public static func sha256(ofFile path: String) throws(Failure) -> String {
-        do {
-            return hexadecimal(SHA256.hash(data: try Data(contentsOf: URL(filePath: path), options: .alwaysMapped)))
-        } catch {
-            throw Failure(.modelMissing, path, "cannot be read", hint: "Convert or install the model again.")
+        let file = try MappedFile(path: path)
+        var hash = SHA256()
+        let piece = 1 << 20
+        for start in stride(from: 0, to: file.count, by: piece) {
+            hash.update(data: file.copy(start..<min(start + piece, file.count)))
+            // A file may be larger than memory: hashing it keeps none of it resident.
+            if start % (piece << 6) == 0 { file.release() }
         }
+        return hexadecimal(hash.finalize())
     }
 
     /// The SHA-256 of bytes in lower-case hexadecimal.

@@ -53,3 +53,28 @@ extension GGUFFile {
         return tensor
     }
 }
+
+extension GGUFFile {
+    /// The arithmetic that a file of ours says its weights are stored for.
+    ///
+    /// - Throws: `model_invalid` when it does not say it or says something else.
+    public func precision() throws(Failure) -> Precision {
+        let name = try string("memvpd.precision")
+        guard let precision = Precision(rawValue: name) else {
+            throw Failure(.modelInvalid, "\(path): memvpd.precision", "is \(name)")
+        }
+        return precision
+    }
+
+    /// Checks that a file of ours is of the architecture `name`.
+    ///
+    /// - Throws: `model_unsupported` when it is another.
+    public func requireArchitecture(_ name: String) throws(Failure) {
+        let architecture = try string("general.architecture")
+        guard architecture == name else {
+            throw Failure(
+                .modelUnsupported, path, "has the architecture \(architecture)",
+                hint: "Convert it with `memvp convert` first.")
+        }
+    }
+}

@@ -98,14 +98,14 @@ import Glibc
             var quantised = unsafe input.quantised()
             var matrix = unsafe weights.int8
             if let products = input.products {
-                precondition(weights.rows <= products.columns && epilogue.bias == nil && epilogue.clamp == nil)
+                precondition(weights.rows <= products.columns && epilogue.clamp == nil)
                 let plain = unsafe mk_epilogue(bias: nil, low: -.infinity, high: .infinity, accumulate: false)
                 unsafe mk_run_matmul_i8(
                     pool, table, &quantised, Int32(2 * input.rows), &matrix, products.pointer, Int32(products.stride),
                     plain)
                 unsafe mk_run_join_planes(
                     pool, products.pointer, Int32(products.stride), Int32(input.rows), Int32(weights.rows),
-                    epilogue.accumulate, output.pointer, Int32(output.stride))
+                    tail.bias, epilogue.accumulate, output.pointer, Int32(output.stride))
                 return
             }
             unsafe mk_run_matmul_i8(

@@ -58,6 +58,16 @@ import Glibc
         }
     }
 
+    /// Lets go of the pages that were read: they stay in the page cache but no longer count as this process's memory.
+    /// For converters, which read a file larger than memory once, from end to end.
+    public func release() { unsafe madvise(UnsafeMutableRawPointer(mutating: base), count, MADV_DONTNEED) }
+
+    /// A copy of some bytes; `range` lies inside the file.
+    public func copy(_ range: Range<Int>) -> [UInt8] {
+        precondition(range.lowerBound >= 0 && range.upperBound <= count)
+        return unsafe Array(UnsafeRawBufferPointer(start: base + range.lowerBound, count: range.count))
+    }
+
     private static func openFailure(_ path: String, _ number: Int32) -> Failure {
         switch number {
         case ENOENT, ENOTDIR:

@@ -16,16 +16,8 @@ extension EfficientNetLite {
     ///
     /// - Throws: `model_unsupported` for another architecture, `model_invalid` for missing or misshapen tensors.
     public convenience init(file: GGUFFile) throws(Failure) {
-        let architecture = try file.string("general.architecture")
-        guard architecture == EfficientNetConfiguration.architecture else {
-            throw Failure(
-                .modelUnsupported, file.path, "has the architecture \(architecture)",
-                hint: "Convert it with `memvp convert` first.")
-        }
-        let name = try file.string("memvpd.precision")
-        guard let precision = Precision(rawValue: name) else {
-            throw Failure(.modelInvalid, "\(file.path): memvpd.precision", "is \(name)")
-        }
+        try file.requireArchitecture(EfficientNetConfiguration.architecture)
+        let precision = try file.precision()
         let configuration = try Self.configuration(of: file, precision: precision)
         func pointwise(_ name: String, _ rows: Int, _ columns: Int, _ precision: Precision) throws(Failure)
             -> EfficientNetWeights.Pointwise

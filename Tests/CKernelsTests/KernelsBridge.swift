@@ -451,6 +451,37 @@ private final class Meeting: Sendable {
         unsafe table.pointee.silu(x.pointer + start, count)
     }
 
+    func gelu(_ x: Guarded<Float>, from start: Int = 0, count: Int) {
+        unsafe table.pointee.gelu(x.pointer + start, count)
+    }
+
+    func quickGELU(_ x: Guarded<Float>, from start: Int = 0, count: Int) {
+        unsafe table.pointee.quick_gelu(x.pointer + start, count)
+    }
+
+    func runGELU(_ pool: Pool?, _ x: Guarded<Float>, columns: Int, rows: Int) {
+        unsafe mk_run_activation(
+            pool?.raw, table.pointee.gelu, x.pointer, Int32(columns), Int32(columns), Int32(rows))
+    }
+
+    func layerNorm(
+        _ x: Guarded<Float>, stride: Int, weight: Guarded<Float>, bias: Guarded<Float>, rows: Range<Int>,
+        into y: Guarded<Float>, outStride: Int
+    ) {
+        unsafe table.pointee.layer_norm(
+            x.pointer, Int32(stride), weight.pointer, bias.pointer, Int32(weight.count), 1e-5, Int32(rows.lowerBound),
+            Int32(rows.upperBound), y.pointer, Int32(outStride))
+    }
+
+    func runLayerNorm(
+        _ pool: Pool?, _ x: Guarded<Float>, stride: Int, weight: Guarded<Float>, bias: Guarded<Float>, rows: Int,
+        into y: Guarded<Float>
+    ) {
+        unsafe mk_run_layer_norm(
+            pool?.raw, table, x.pointer, Int32(stride), weight.pointer, bias.pointer, Int32(weight.count), 1e-5,
+            Int32(rows), y.pointer, Int32(stride))
+    }
+
     func argmaxLogSumExp(_ x: [Float]) -> (index: Int, maximum: Float, logSumExp: Float) {
         let values = Guarded(x)
         var index: Int32 = -1

@@ -94,10 +94,10 @@ struct ToolboxModelTests {
         let first = try run(["--image", Material.photo("rocket.jpg")], to: "first")
         let bundle = try ModelBundle(path: Material.bundle)
         let c = bundle.language.configuration
-        let v = bundle.vision.configuration
+        let v = bundle.vision
         let prompt = try first.tensor(named: "prompt_ids").count
         #expect(try first.tensor(named: "pixels").shape == [1, 3, v.side, v.side])
-        #expect(try first.tensor(named: "vision").shape == [v.patches, v.head])
+        #expect(try first.tensor(named: "vision").shape == [v.patches, v.features])
         #expect(try first.tensor(named: "projected").shape == [v.patches, c.width])
         for layer in 0..<c.layers {
             #expect(try first.tensor(named: "layer\(layer).prefill").shape == [prompt, c.width])

@@ -72,8 +72,7 @@ struct ParityTests {
         let bundle = try ModelBundle(path: Bundles.path(name), verify: false)
         let compute = try Compute(kernels: Kernels.choose(forced: nil), threads: 2)
         let image = try bundle.prepare(photo: Fixture.bytes("rocket.jpg"))
-        let state = EfficientNetStateBox(bundle)
-        let features = bundle.vision.encode(image.pixels.span, state: state.state, compute: compute)
+        let features = VisionWorker(bundle.vision, compute: compute).encode(image.pixels.span)
         let found = (0..<features.capacity).flatMap { features.array(row: $0) }
         let expected = try Fixture.golden().floats(named: "lite2.rocket.features")
         if name == Bundles.float32 {

@@ -7,13 +7,6 @@ import Tensor
 import Testing
 import Vision
 
-/// Keeps the encoder's state beside the bundle it belongs to.
-struct EfficientNetStateBox {
-    let state: EfficientNetState
-
-    init(_ bundle: ModelBundle) { state = EfficientNetState(bundle.vision.configuration) }
-}
-
 @Suite("Same bytes")
 struct SameBytesTests {
     /// The answers of one photo, bit for bit.

@@ -130,12 +130,29 @@ struct PickleFaultTests {
         #expect(try open(tensor(offset: 1, [], [])).floats(named: "w") == [0])
     }
 
+    @Test("a namespace of a command line is inert: made, filled and passed over; called, it is refused")
+    func namespace() throws {
+        let made = global("argparse", "Namespace") + [0x29, 0x81]
+        let filled = made + [0x7d] + text("lr") + long(1) + [0x73, 0x62]
+        let beside = [0x7d] + text("args") + filled + [0x73]
+        #expect(try openPlain(beside).tensors.count == 0)
+        // Its attributes are no way in for tensors.
+        let hidden = [0x7d] + text("args") + made + tensor([2], [1]) + [0x62, 0x73]
+        #expect(try open(hidden).tensors.count == 0)
+        expectFailure(.modelUnsupported, "argparse.Namespace") {
+            _ = try openPlain([0x7d] + text("args") + global("argparse", "Namespace") + [0x29, 0x52, 0x73])
+        }
+        expectFailure(.modelUnsupported, "argparse.Namespace") {
+            _ = try openPlain([0x7d] + text("a") + global("argparse", "Namespace") + tuple([1]) + [0x81, 0x73])
+        }
+    }
+
     @Test(
         "globals off the list are refused by name and never called",
         arguments: [
             ("posix", "system"), ("builtins", "eval"), ("os", "popen"), ("torch", "load"), ("__torch__", "Module"),
             ("torch._utils", "_rebuild_sparse_tensor"), ("torch.jit._pickle", "restore_type_tag"),
-            ("argparse", "Namespace"),
+            ("argparse", "ArgumentParser"),
         ])
     func globals(module: String, name: String) throws {
         let call = global(module, name) + [0x28] + text("touch /tmp/owned") + [0x74, 0x52]

@@ -102,8 +102,15 @@ struct ZipArchiveTests {
         let size = try #require(
             bytes[wideEnd + 40..<wideEnd + 48].reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) } as UInt64?)
         bytes = patched(bytes, wideEnd + 40, littleEndian(UInt64(Int(size) + shift)))
+        // The narrow end repeats the size, and must agree with it.
+        bytes = patched(bytes, places.end + shift + 12, littleEndian(UInt32(Int(size) + shift)))
         bytes = patched(bytes, places.end + shift - 12, littleEndian(UInt64(wideEnd)))
         #expect(try open(bytes).floats(named: "w") == [1, 3, 2, 4])
+        for (field, value) in [(10, [9, 0]), (12, [9, 0, 0, 0]), (16, [9, 0, 0, 0])] as [(Int, [UInt8])] {
+            expectFailure(.modelInvalid, "zip64 end", "differently") {
+                _ = try open(patched(bytes, places.end + shift + field, value))
+            }
+        }
         for value: UInt64 in [1 << 40, 1 << 63, .max] {
             for field in [4, 12, 20] {
                 expectFailure(.modelInvalid, "data/0") {

@@ -137,6 +137,15 @@ typedef struct {
     // libm; it is taken of -|x|, so no finite x overflows. NaN and -infinity give NaN.
     void (*silu)(float *x, size_t count);
 
+    // LayerNorm (arXiv 1607.06450): y = (x - mean) / sqrt(variance + epsilon) * weight + bias, rows begin ..< end.
+    void (*layer_norm)(const float *x, int32_t x_stride, const float *weight, const float *bias, int32_t columns,
+                       float epsilon, int32_t begin, int32_t end, float *y, int32_t y_stride);
+
+    // GELU in place on count values, exact: x Phi(x) (arXiv 1606.08415), and CLIP's QuickGELU: x / (1 + exp(-1.702 x)).
+    // Our own polynomials. NaN stays NaN; GELU of an infinity is NaN.
+    void (*gelu)(float *x, size_t count);
+    void (*quick_gelu)(float *x, size_t count);
+
     // Greedy choice and normaliser of one row of logits: index of the first maximum, and log(sum(exp(x - maximum))) + maximum.
     // A NaN is never chosen over a number; all NaN gives index 0. Any NaN makes logsumexp NaN, but an infinite maximum is its
     // own normaliser (forbidden logits are -infinity).
@@ -198,6 +207,11 @@ float mk_run_quantize_tensor(mk_pool *pool, const mk_table *table, const float *
                              mk_activations_i8 *out);
 void mk_run_rms_norm(mk_pool *pool, const mk_table *table, const float *x, int32_t x_stride, const float *weight,
                      int32_t columns, float epsilon, int32_t m, float *y, int32_t y_stride);
+void mk_run_layer_norm(mk_pool *pool, const mk_table *table, const float *x, int32_t x_stride, const float *weight,
+                       const float *bias, int32_t columns, float epsilon, int32_t m, float *y, int32_t y_stride);
+// An activation of the table (silu, gelu, quick_gelu) in place on `columns` values of each of m rows.
+void mk_run_activation(mk_pool *pool, void (*activation)(float *x, size_t count), float *x, int32_t x_stride,
+                       int32_t columns, int32_t m);
 void mk_run_attention(mk_pool *pool, const mk_table *table, mk_attention job, int32_t m, int32_t scores_stride);
 void mk_run_swiglu(mk_pool *pool, const mk_table *table, const float *x, int32_t x_stride, int32_t panels, int32_t m,
                    float *y, int32_t y_stride);

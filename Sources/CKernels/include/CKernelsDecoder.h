@@ -32,9 +32,10 @@ void mk_run_rotate_and_store(mk_pool *pool, const mk_table *table, float *qkv, i
 // scratch of at least x->columns values a thread.
 void mk_run_quantize_two_planes(mk_pool *pool, const mk_table *table, const float *x, int32_t x_stride, int32_t m,
                                 float *residual, int32_t residual_stride, mk_activations_i8 *out);
-// y[i] = products[2 i] + products[2 i + 1], or y[i] += the same: the sum of the two planes. columns values a row.
+// y[i] = products[2 i] + products[2 i + 1] + bias, or y[i] += the same: the sum of the two planes. columns values a row;
+// bias may be NULL.
 void mk_run_join_planes(mk_pool *pool, const float *products, int32_t products_stride, int32_t m, int32_t columns,
-                        bool accumulate, float *y, int32_t y_stride);
+                        const float *bias, bool accumulate, float *y, int32_t y_stride);
 
 // y[rows] += SiLU(x[rows] keys^T) values for each group; x has `planes` rows a token, and scores as many. scores: [planes m][scores_stride] and `activated` are scratch for all
 // rows. Split over threads by rows, so each row is computed whole by one thread.

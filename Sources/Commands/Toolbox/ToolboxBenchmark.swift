@@ -81,19 +81,18 @@ struct ToolboxBenchmark {
         _ bundle: ModelBundle, _ compute: Compute, _ image: PreparedImage, into report: inout ToolboxBenchReport,
         _ progress: inout ToolboxProgress
     ) throws(Failure) {
-        let vision = EfficientNetState(bundle.vision.configuration)
-        var features = bundle.vision.encode(image.pixels.span, state: vision, compute: compute)
+        let adapter = try ToolboxModel.adapter(nil, for: .caption, in: bundle)
+        let vision = VisionWorker(bundle.vision, compute: compute)
+        var features = vision.encode(image.pixels.span, adapters: adapter.vision)
         var times: [Double] = []
         for _ in 0..<runs {
             times.append(
                 ToolboxTime.measure {
-                    features = bundle.vision.encode(image.pixels.span, state: vision, compute: compute)
+                    features = vision.encode(image.pixels.span, adapters: adapter.vision)
                 })
         }
         report.milliseconds["vision"] = Self.milliseconds(ToolboxTime.median(times))
-        let projector = try VisualProjector(
-            adapter: try ToolboxModel.adapter(nil, for: .caption, in: bundle),
-            patches: bundle.vision.configuration.patches)
+        let projector = try VisualProjector(adapter: adapter, patches: bundle.vision.patches)
         // A batch of the daemon is one of different photos: each sequence has its own memory, none is shared.
         var memories: [FeedForwardMemory] = []
         for _ in 0..<16 { memories.append(try projector.memory(of: features, compute: compute)) }

@@ -26,7 +26,8 @@ final class ToolboxCaptionScorer {
     private let prompt: [TextPart]
     private let form: AnswerForm
     private let projector: VisualProjector
-    private let vision: EfficientNetState
+    private let vision: VisionWorker
+    private let adapter: Adapter
     private let state: LlamaState
     private let rows = TokenRows(capacity: 512)
 
@@ -43,10 +44,9 @@ final class ToolboxCaptionScorer {
         self.compute = compute
         prompt = try PromptTemplate(template.prompt, placeholders: []).parts()
         form = try AnswerForm(separator: template.separator, end: template.end, style: style, bundle.tokenizer)
-        projector = try VisualProjector(
-            adapter: try ToolboxModel.adapter(adapter, for: .caption, in: bundle),
-            patches: bundle.vision.configuration.patches)
-        vision = EfficientNetState(bundle.vision.configuration)
+        self.adapter = try ToolboxModel.adapter(adapter, for: .caption, in: bundle)
+        projector = try VisualProjector(adapter: self.adapter, patches: bundle.vision.patches)
+        vision = VisionWorker(bundle.vision, compute: compute)
         state = LlamaState(
             bundle.language.configuration, compute: compute, rows: rows.capacity, logitRows: 64,
             positions: bundle.language.positions, slots: bundle.slots)
@@ -106,7 +106,7 @@ final class ToolboxCaptionScorer {
             prepared = try bundle.prepare(photo: bytes)
         } catch { throw error.about(image) }
         images += 1
-        let features = bundle.vision.encode(prepared.pixels.span, state: vision, compute: compute)
+        let features = vision.encode(prepared.pixels.span, adapters: adapter.vision)
         return try projector.memory(of: features, compute: compute)
     }
 }

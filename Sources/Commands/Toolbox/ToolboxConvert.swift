@@ -14,7 +14,7 @@ internal import Tensor
 struct ToolboxConvert: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "convert", abstract: "Make model bundles and add adapters to them.",
-        subcommands: [ToolboxConvertDefault.self, ToolboxConvertAdapter.self])
+        subcommands: [ToolboxConvertDefault.self, ToolboxConvertOfficial.self, ToolboxConvertAdapter.self])
 }
 
 /// `memvp convert default`

@@ -16,8 +16,8 @@ struct ToolboxTrace: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "trace", abstract: "Write what every stage of the model gives, as safetensors.",
         discussion: """
-            Tensors: pixels [1, 3, side, side] normalised, vision [patches, features], projected [patches, width] before \
-            λ, layer<i>.prefill [prompt, width] after block i, logits [steps, vocabulary], ids [steps], prompt_ids. \
+            Tensors: pixels [1, 3, side, side] normalised, vision [patches, features], projected [patches, width] \
+            with λ (the rows of V), layer<i>.prefill [prompt, width] after block i, logits [steps, vocabulary], ids [steps], prompt_ids. \
             Greedy; the end of text does not end it. Without an image the memory is E₁ and E₂ alone; --adapter none \
             runs the bare language model.
             """)
@@ -85,24 +85,33 @@ struct ToolboxTrace: ParsableCommand {
     private func see(
         _ bundle: ModelBundle, _ compute: Compute, into trace: inout ToolboxTraceFile
     ) throws(Failure) -> FeedForwardMemory? {
+        let chosen = try chosenAdapter(bundle)
         var features: FloatRows?
         if let interleaved = try normalisedPixels(bundle) {
-            let configuration = bundle.vision.configuration
-            let side = configuration.side
+            let side = bundle.vision.side
             trace.add("pixels", [1, 3, side, side], Self.planes(interleaved, side: side))
-            let rows = bundle.vision.encode(
-                interleaved.span, state: EfficientNetState(configuration), compute: compute)
-            trace.add("vision", rows, count: configuration.patches)
+            let rows = VisionWorker(bundle.vision, compute: compute).encode(
+                interleaved.span, adapters: chosen?.vision)
+            trace.add("vision", rows, count: bundle.vision.patches)
             features = rows
         }
-        if adapter == "none" { return nil }
-        if adapter == nil, bundle.description.adapters[.caption] == nil { return nil }
-        let chosen = try ToolboxModel.adapter(adapter, for: .caption, in: bundle)
-        let patches = bundle.vision.configuration.patches
+        guard let chosen else { return nil }
+        let patches = bundle.vision.patches
         let projector = try VisualProjector(adapter: chosen, patches: patches)
         let memory = try projector.memory(of: features, compute: compute)
-        if features != nil { trace.add("projected", projector.projected, count: patches) }
+        if features != nil {
+            let lambda = chosen.configuration.lambda
+            trace.add(
+                "projected", [patches, chosen.configuration.width],
+                ToolboxTraceFile.values(projector.projected, count: patches).map { lambda * $0 })
+        }
         return memory
+    }
+
+    /// The adapter that runs; nil for the bare language model.
+    private func chosenAdapter(_ bundle: ModelBundle) throws(Failure) -> Adapter? {
+        if adapter == "none" || adapter == nil && bundle.description.adapters[.caption] == nil { return nil }
+        return try ToolboxModel.adapter(adapter, for: .caption, in: bundle)
     }
 
     /// Pixels as the encoder takes them, [side, side, 3]; nil without an image.
@@ -114,7 +123,7 @@ struct ToolboxTrace: ParsableCommand {
             } catch { throw error.about(image) }
         }
         guard let pixels else { return nil }
-        let side = bundle.vision.configuration.side
+        let side = bundle.vision.side
         let file = try SafetensorsFile(path: pixels)
         let tensor = try file.tensor(named: "pixels")
         guard tensor.shape == [1, 3, side, side] || tensor.shape == [3, side, side] else {

@@ -58,65 +58,8 @@ enum LlamaConversion {
                 return try source.floats(of: tensor)
             }
         }
-        let qWidth = c.attention.queryWidth
-        let kvWidth = c.attention.keyValueWidth
-        var plan: [TensorPlan] = [
-            TensorPlan(
-                "token_embd", .matrix(rows: c.vocabulary, columns: c.width),
-                values: rows("token_embd.weight", [c.vocabulary, c.width]))
-        ]
-        for layer in 0..<c.layers {
-            let name = "blk.\(layer)"
-            plan.append(
-                TensorPlan(
-                    "\(name).attn_norm.weight", .vector(count: c.width),
-                    values: rows("\(name).attn_norm.weight", [c.width])))
-            plan.append(
-                TensorPlan("\(name).attn_qkv", .matrix(rows: c.attention.totalWidth, columns: c.width)) {
-                    () throws(Failure) -> [Float] in
-                    try rows("\(name).attn_q.weight", [qWidth, c.width])()
-                        + rows("\(name).attn_k.weight", [kvWidth, c.width])()
-                        + rows("\(name).attn_v.weight", [kvWidth, c.width])()
-                })
-            plan.append(
-                TensorPlan(
-                    "\(name).attn_output", .matrix(rows: c.width, columns: qWidth),
-                    values: rows("\(name).attn_output.weight", [c.width, qWidth])))
-            plan.append(
-                TensorPlan(
-                    "\(name).ffn_norm.weight", .vector(count: c.width),
-                    values: rows("\(name).ffn_norm.weight", [c.width])))
-            plan.append(
-                TensorPlan("\(name).ffn_gate_up", .matrix(rows: 2 * c.hidden, columns: c.width)) {
-                    () throws(Failure) -> [Float] in
-                    interleave(
-                        try rows("\(name).ffn_gate.weight", [c.hidden, c.width])(),
-                        try rows("\(name).ffn_up.weight", [c.hidden, c.width])(), panel: 16 * c.width)
-                })
-            plan.append(
-                TensorPlan(
-                    "\(name).ffn_down", .matrix(rows: c.width, columns: c.hidden),
-                    values: rows("\(name).ffn_down.weight", [c.width, c.hidden])))
-        }
-        plan.append(
-            TensorPlan("output_norm.weight", .vector(count: c.width), values: rows("output_norm.weight", [c.width])))
-        if source.tensors["output.weight"] != nil {
-            plan.append(
-                TensorPlan(
-                    "output", .matrix(rows: c.vocabulary, columns: c.width),
-                    values: rows("output.weight", [c.vocabulary, c.width])))
-        }
-        return plan
-    }
-
-    /// Alternates panels of two matrices: SwiGLU then finds gate and up side by side.
-    static func interleave(_ gate: [Float], _ up: [Float], panel: Int) -> [Float] {
-        var result: [Float] = []
-        result.reserveCapacity(gate.count + up.count)
-        for start in stride(from: 0, to: gate.count, by: panel) {
-            result += gate[start..<min(start + panel, gate.count)]
-            result += up[start..<min(start + panel, up.count)]
-        }
-        return result
+        return try LlamaPlan.tensors(
+            c, hasOutput: source.tensors["output.weight"] != nil,
+            part: { name, shape throws(Failure) in rows(name, shape) })
     }
 }

@@ -9,6 +9,8 @@ enum PickleGlobal: Equatable {
     case rebuildParameter
     /// A typed storage class, used inside persistent ids.
     case storage(ElementType)
+    /// argparse.Namespace, the command line that training scripts put into their checkpoints: an inert value.
+    case namespace
     /// A module class of a TorchScript archive; only its attributes are of interest.
     case scriptClass(String)
     /// TorchScript's typed list builders and type tags: the first argument is the value.
@@ -28,6 +30,7 @@ enum PickleGlobal: Equatable {
     init?(module: String, name: String, isScript: Bool) {
         switch (module, name) {
         case ("collections", "OrderedDict"): self = .orderedDictionary
+        case ("argparse", "Namespace"): self = .namespace
         case ("torch._utils", "_rebuild_tensor"): self = .rebuildTensor
         case ("torch._utils", "_rebuild_tensor_v2"): self = .rebuildTensorV2
         case ("torch._utils", "_rebuild_parameter"): self = .rebuildParameter
@@ -47,6 +50,7 @@ enum PickleGlobal: Equatable {
     var name: String {
         switch self {
         case .orderedDictionary: return "collections.OrderedDict"
+        case .namespace: return "argparse.Namespace"
         case .rebuildTensor: return "torch._utils._rebuild_tensor"
         case .rebuildTensorV2: return "torch._utils._rebuild_tensor_v2"
         case .rebuildParameter: return "torch._utils._rebuild_parameter"

@@ -218,7 +218,7 @@ struct PickleMachine: ~Escapable {
         case .scriptValue:
             guard let value = arguments.first else { throw wrongArguments(global) }
             stack.append(value)
-        case .storage, .scriptClass: throw unsupported("calls \(global.name)")
+        case .storage, .scriptClass, .namespace: throw unsupported("calls \(global.name)")
         }
     }
 
@@ -235,19 +235,25 @@ struct PickleMachine: ~Escapable {
     private mutating func newObject() throws(Failure) {
         let arguments = try tuple(pop())
         let callee = try pop()
-        guard case .global(.scriptClass) = callee, arguments.isEmpty else {
+        guard case .global(let global) = callee, arguments.isEmpty else {
             throw unsupported("makes an object of \(callee.kind)")
+        }
+        switch global {
+        case .namespace: return stack.append(.inert)
+        case .scriptClass: break
+        default: throw unsupported("makes an object of \(callee.kind)")
         }
         arena.objects.append(.none)
         stack.append(.object(arena.objects.count - 1))
     }
 
-    /// Sets a module's attributes; an ordered dictionary's attributes (`_metadata`) hold no tensors and are dropped.
+    /// Sets a module's attributes; an ordered dictionary's attributes (`_metadata`) hold no tensors and are
+    /// dropped, as are a namespace's.
     private mutating func build() throws(Failure) {
         let state = try pop()
         switch try top() {
         case .object(let object): arena.objects[object] = state
-        case .dictionary: break
+        case .dictionary, .inert: break
         case let other: throw unsupported("sets attributes of \(other.kind)")
         }
     }

@@ -16,6 +16,8 @@ enum PickleValue {
     case dictionary(Int)
     /// An allowed class or function.
     case global(PickleGlobal)
+    /// An object without a meaning here, whose attributes are dropped.
+    case inert
     /// Index into the arena's storages.
     case storage(Int)
     /// Index into the arena's tensors.
@@ -35,6 +37,7 @@ enum PickleValue {
         case .list: return "a list"
         case .dictionary: return "a dictionary"
         case .global(let global): return global.name
+        case .inert: return "an inert object"
         case .storage: return "a storage"
         case .tensor: return "a tensor"
         case .object: return "a module"

@@ -47,7 +47,7 @@ struct StateDictionary {
                 try visit(item, join(name, String(index)), depth: depth + 1)
             }
         case .object(let index): try visit(arena.objects[index], name, depth: depth + 1)
-        case .none, .bool, .integer, .float, .text, .global, .storage: break
+        case .none, .bool, .integer, .float, .text, .global, .inert, .storage: break
         }
     }
 

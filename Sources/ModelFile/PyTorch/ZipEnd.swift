@@ -22,6 +22,11 @@ enum ZipEnd {
         var offset = UInt64(try cursor.integer(UInt32.self))
         var limit = end
         if let wide = try wideEnd(of: bytes, before: end, path: path) {
+            // The narrow fields repeat the wide ones, or are all ones where those do not fit.
+            let agrees =
+                (count == 0xffff || count == wide.count) && (size == 0xffff_ffff || size == wide.size)
+                && (offset == 0xffff_ffff || offset == wide.offset)
+            guard agrees else { throw cursor.invalid("and the zip64 end place the directory differently") }
             (count, size, offset, limit) = wide
         }
         guard disk == directoryDisk, disk == 0 || disk == .max else {
