@@ -110,7 +110,7 @@ public struct AnswerDocument: Encodable, Sendable {
         let answer: Answer
 
         private enum CodingKeys: String, CodingKey {
-            case id, task, prompt, text, confidence, probabilities, finish
+            case id, task, prompt, text, letter, confidence, probabilities, finish
         }
 
         func encode(to encoder: any Encoder) throws {
@@ -119,6 +119,7 @@ public struct AnswerDocument: Encodable, Sendable {
             try container.encode(answer.task.rawValue, forKey: .task)
             try container.encode(answer.prompt, forKey: .prompt)
             try container.encode(answer.text, forKey: .text)
+            try container.encodeIfPresent(answer.letter, forKey: .letter)
             try container.encode(answer.confidence, forKey: .confidence)
             try container.encodeIfPresent(
                 answer.probabilities.map { Dictionary($0.map { ($0.choice, $0.probability) }) { first, _ in first } },

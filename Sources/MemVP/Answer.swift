@@ -22,8 +22,10 @@ public struct Answer: Sendable, Equatable {
     public var task: TaskKind
     /// The prompt as text.
     public var prompt: String
-    /// The answer.
+    /// The answer; for choices the choice as the spec has it.
     public var text: String
+    /// The letter of the choice, where choices have letters.
+    public var letter: String?
     /// For choices the probability of the answer; elsewhere the geometric mean of the chosen tokens' probabilities.
     public var confidence: Double
     /// The probability of each choice, in the order of the spec; nil for free text.

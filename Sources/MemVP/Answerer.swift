@@ -34,6 +34,8 @@ public final class Answerer {
         var submitted: ContinuousClock.Instant
         var firstToken: ContinuousClock.Instant?
         var promptTokens: Int
+        /// By adapter, for tasks that go on.
+        let memories: [String: FeedForwardMemory]
     }
 
     /// Buffers for one worker.
@@ -59,7 +61,7 @@ public final class Answerer {
         self.compute = compute
         promptLimit = promptTokens
         adapters = bundle.adapters.merging(additional) { $1 }
-        prompts = try PromptBook(bundle)
+        prompts = try PromptBook(bundle, answerTokens: answerTokens)
         engine = Engine(
             model: bundle.language, compute: compute,
             limits: EngineLimits(
@@ -100,7 +102,12 @@ public final class Answerer {
         let start = clock.now
         let memories = try memories(image, adapters: Set(plans.map(\.adapter)))
         let tokenTasks = plans.map { TokenTask(prompt: $0.prompt, goal: $0.goal, memory: memories[$0.adapter]) }
-        if let unfit = tokenTasks.firstIndex(where: { !engine.fits($0) }) {
+        let unfit = plans.indices.first { index in
+            guard engine.fits(tokenTasks[index]) else { return true }
+            guard let second = prompts.continuation(plans[index], TokenResult()) else { return false }
+            return !engine.fits(TokenTask(prompt: second.prompt, goal: second.goal, memory: nil))
+        }
+        if let unfit {
             throw Failure(
                 .promptTooLong, "task \(plans[unfit].id)", "does not fit the context with its answer",
                 hint: "Shorten the question or the choices.")
@@ -112,7 +119,7 @@ public final class Answerer {
         inFlight[nextJob] = Job(
             plans: plans, results: Array(repeating: nil, count: plans.count), streams: streams,
             times: StageTimes(vision: submitted - start), submitted: submitted, firstToken: nil,
-            promptTokens: plans.reduce(0) { $0 + $1.prompt.count })
+            promptTokens: plans.reduce(0) { $0 + $1.prompt.count }, memories: memories)
         return nextJob
     }
 
@@ -125,7 +132,9 @@ public final class Answerer {
             if streams.contains(where: engine.hasStarted) { inFlight[number]?.firstToken = now }
         }
         for (stream, result) in ended {
-            guard let place = jobOfStream.removeValue(forKey: stream) else { continue }
+            guard let place = jobOfStream.removeValue(forKey: stream), !goOn(place.job, place.task, result) else {
+                continue
+            }
             inFlight[place.job]?.results[place.task] = result
             if inFlight[place.job]?.firstToken == nil { inFlight[place.job]?.firstToken = now }
         }
@@ -145,6 +154,25 @@ public final class Answerer {
         guard let dropped = inFlight.removeValue(forKey: job) else { return }
         engine.cancel(Set(dropped.streams))
         for stream in dropped.streams { jobOfStream[stream] = nil }
+    }
+
+    /// Lets a task whose explanation is there go on to its letters, on the memory that it had; false for all other tasks.
+    ///
+    /// An explanation that is longer as text than as it was generated (bytes that are no UTF-8) may not fit; then the
+    /// letters follow the question, for which `submit` saw room.
+    private func goOn(_ number: Int, _ task: Int, _ result: TokenResult) -> Bool {
+        guard let job = inFlight[number] else { return false }
+        let seconds = [result, TokenResult()].compactMap { prompts.continuation(job.plans[task], $0) }
+        let tasks = seconds.map { TokenTask(prompt: $0.prompt, goal: $0.goal, memory: job.memories[$0.adapter]) }
+        guard let index = tasks.firstIndex(where: engine.fits), let stream = engine.submit([tasks[index]]).first else {
+            return false
+        }
+        let (second, next) = (seconds[index], tasks[index])
+        inFlight[number]?.plans[task] = second
+        inFlight[number]?.streams[task] = stream
+        inFlight[number]?.promptTokens += next.prompt.count
+        jobOfStream[stream] = (number, task)
+        return true
     }
 
     private func answerSet(_ job: Job, results: [TokenResult], at now: ContinuousClock.Instant) -> AnswerSet {

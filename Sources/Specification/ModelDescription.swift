@@ -49,13 +49,17 @@ public struct ModelDescription: Sendable, Equatable {
         public var end: String
         /// How answers were written in training: `as_written`, `lowercase` or `caption`.
         public var style: String
+        /// How questions with choices are put and answered by letter, instead of by prompt, separator and style; nil where
+        /// choices are scored as they are.
+        public var format: QuestionFormat?
 
         /// A template's texts.
-        public init(prompt: String, separator: String, end: String, style: String) {
+        public init(prompt: String, separator: String, end: String, style: String, format: QuestionFormat? = nil) {
             self.prompt = prompt
             self.separator = separator
             self.end = end
             self.style = style
+            self.format = format
         }
     }
 
@@ -98,6 +102,7 @@ public struct ModelDescription: Sendable, Equatable {
                 "    separator: \(doubleQuoted(template.separator))", "    end: \(doubleQuoted(template.end))",
                 "    style: \(template.style)",
             ]
+            if let format = template.format { lines.append("    format: \(format.name)") }
         }
         lines.append(adapters.isEmpty ? "adapters: {}" : "adapters:")
         for kind in TaskKind.allCases {
@@ -159,8 +164,10 @@ private struct ModelDescriptionDecoder {
             name: name, licence: licence, image: image, templates: templates, adapters: adapters, files: files)
     }
 
-    private mutating func required(_ node: Node, _ name: String, _ keys: [String]) -> [String: Node.Field]? {
-        guard let fields = reader.mapping(node, name, keys: keys, expected: "a mapping") else { return nil }
+    private mutating func required(
+        _ node: Node, _ name: String, _ keys: [String], optional: [String] = []
+    ) -> [String: Node.Field]? {
+        guard let fields = reader.mapping(node, name, keys: keys + optional, expected: "a mapping") else { return nil }
         for key in keys where fields[key] == nil { reader.report(node.position, "\(name) has no key \(key)") }
         return fields
     }
@@ -192,13 +199,17 @@ private struct ModelDescriptionDecoder {
         let kinds = TaskKind.allCases.map(\.rawValue)
         for (key, field) in reader.mapping(node, "templates", keys: kinds, expected: "a mapping") ?? [:] {
             guard let kind = TaskKind(rawValue: key),
-                let fields = required(field.value, "templates.\(key)", ["prompt", "separator", "end", "style"]),
+                let fields = required(
+                    field.value, "templates.\(key)", ["prompt", "separator", "end", "style"],
+                    optional: kind == .ask ? ["format"] : []),
                 let prompt = text(fields["prompt"], "prompt", maximum: 8_192),
                 let separator = text(fields["separator"], "separator", maximum: 64),
                 let end = text(fields["end"], "end", maximum: 64),
                 let style = fields["style"].flatMap({ reader.value($0.value, "style", .identifier("a style")) })
             else { continue }
-            result[kind] = ModelDescription.Template(prompt: prompt, separator: separator, end: end, style: style)
+            result[kind] = ModelDescription.Template(
+                prompt: prompt, separator: separator, end: end, style: style,
+                format: fields["format"].flatMap { reader.value($0.value, "format", .format) })
         }
         return result
     }

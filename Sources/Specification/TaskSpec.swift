@@ -101,6 +101,8 @@ extension TaskSpec {
         case caption(Generation)
         /// Answer a question.
         case ask(question: String, answer: Answer)
+        /// Answer a question of a test by the letter of an option.
+        case problem(Problem)
 
         /// What a default task does, within the limits.
         static func standard(_ kind: DefaultTask, _ limits: Limits) -> Work {
@@ -114,8 +116,41 @@ extension TaskSpec {
         public var kind: TaskKind {
             switch self {
             case .caption: .caption
-            case .ask: .ask
+            case .ask, .problem: .ask
             }
+        }
+    }
+
+    /// A question of a test: texts that are empty are not there.
+    public struct Problem: Sendable, Equatable {
+        /// What is asked.
+        public var question: String
+        /// What is to be known for it.
+        public var context: String
+        /// What the subject teaches about it in general.
+        public var lecture: String
+        /// Why the answer is right.
+        public var solution: String
+        /// What may be answered: 2 to 26 texts, the first of them A.
+        public var options: [String]
+        /// How it is put; nil for the format that the model's template names.
+        public var format: QuestionFormat?
+        /// Where set, the letter is read out of so many generated tokens instead of being scored, as the published code
+        /// does it for its figures; no document asks for this.
+        public var generatedTokens: Int?
+
+        /// Makes a problem by hand, unchecked.
+        public init(
+            question: String, context: String = "", lecture: String = "", solution: String = "", options: [String],
+            format: QuestionFormat? = nil, generatedTokens: Int? = nil
+        ) {
+            self.question = question
+            self.context = context
+            self.lecture = lecture
+            self.solution = solution
+            self.options = options
+            self.format = format
+            self.generatedTokens = generatedTokens
         }
     }
 

@@ -7,9 +7,11 @@
 
 /// Decodes one document.
 struct TaskSpecDecoder {
-    private static let taskKeys = ["caption", "ask", "answer", "adapter"]
+    private static let problemKeys = ["context", "lecture", "solution", "format"]
+    private static let taskKeys = ["caption", "ask"] + problemKeys + ["answer", "adapter"]
     private static let optionKeys = ["max_tokens", "temperature", "top_p", "seed"]
     private static let choiceCount = 2...64
+    private static let letterCount = 26
 
     private var reader = FieldReader()
     private let limits: TaskSpec.Limits
@@ -63,7 +65,7 @@ struct TaskSpecDecoder {
     }
 
     private mutating func taskList(_ form: Node.Field, beside fields: [String: Node.Field]) -> [Draft]? {
-        for stray in ["answer", "adapter"].compactMap({ fields[$0] }) {
+        for stray in (Self.problemKeys + ["answer", "adapter"]).compactMap({ fields[$0] }) {
             reader.report(stray.keyPosition, "\(stray.key) belongs to a task", hint: "Move it into the list `tasks`.")
         }
         guard let items = reader.list(form.value, "tasks", of: "tasks", count: 1...limits.tasks) else { return nil }
@@ -95,24 +97,58 @@ struct TaskSpecDecoder {
 
     private mutating func draft(_ form: Node.Field, _ fields: [String: Node.Field]) -> Draft? {
         let adapter = fields["adapter"].flatMap { reader.value($0.value, "adapter", .adapterName) }
-        if form.key != "ask", let stray = fields["answer"] {
-            reader.report(stray.keyPosition, "answer belongs to ask, not to \(form.key)")
+        if form.key != "ask" {
+            for stray in (Self.problemKeys + ["answer"]).compactMap({ fields[$0] }) {
+                reader.report(stray.keyPosition, "\(stray.key) belongs to ask, not to \(form.key)")
+            }
         }
         let work: TaskSpec.Work? =
             switch form.key {
             case "task": reader.value(form.value, "task", .word).map { .standard($0, limits) }
             case "caption":
                 options(form.value, "caption", keys: Self.optionKeys).map { .caption(generation($0, .caption)) }
-            default: question(form.value, answer: fields["answer"])
+            default: question(form.value, fields)
             }
         return work.map { Draft(adapter: adapter, work: $0) }
     }
 
-    private mutating func question(_ node: Node, answer: Node.Field?) -> TaskSpec.Work? {
+    private mutating func question(_ node: Node, _ fields: [String: Node.Field]) -> TaskSpec.Work? {
         let question = reader.value(node, "ask", .text("a question", maximum: 4_096, lines: true))
-        let answer = answer.map { self.answer($0.value) } ?? .free(generation([:], .answer))
+        let answer = fields["answer"].map { self.answer($0.value) } ?? .free(generation([:], .answer))
+        let format = fields["format"].flatMap { reader.value($0.value, "format", .format) }
+        var texts: [String: String] = [:]
+        for key in ["context", "lecture", "solution"] {
+            guard let field = fields[key] else { continue }
+            texts[key] = reader.value(field.value, key, .text("a text", maximum: 16_384, lines: true))
+        }
         guard let question, let answer else { return nil }
-        return .ask(question: question, answer: answer)
+        guard let first = Self.problemKeys.compactMap({ fields[$0] }).min(by: { $0.keyPosition < $1.keyPosition })
+        else { return .ask(question: question, answer: answer) }
+        guard case .choice(let options) = answer, options.count <= Self.letterCount else {
+            reader.report(
+                first.keyPosition, "\(first.key) needs choices, 2 to \(Self.letterCount), each with a letter",
+                hint: "Add `answer: { choices: [first, second] }`.")
+            return nil
+        }
+        if let format { checkTexts(fields, of: format) }
+        return .problem(
+            TaskSpec.Problem(
+                question: question, context: texts["context"] ?? "", lecture: texts["lecture"] ?? "",
+                solution: texts["solution"] ?? "", options: options, format: format))
+    }
+
+    /// A text that the format has no place for would be dropped in silence, one that it needs would be missing.
+    private mutating func checkTexts(_ fields: [String: Node.Field], of format: QuestionFormat) {
+        for part in QuestionFormat.Field.allCases {
+            let key = part.rawValue
+            if let stray = fields[key], !format.has(part) {
+                reader.report(stray.keyPosition, "\(key) has no place in the format \(format.name)", hint: "Remove it.")
+            }
+            if [.lecture, .solution].contains(part), format.has(part), fields[key] == nil, let named = fields["format"]
+            {
+                reader.report(named.value.position, "the format \(format.name) needs a \(key)")
+            }
+        }
     }
 
     private mutating func answer(_ node: Node) -> TaskSpec.Answer? {
@@ -238,6 +274,15 @@ extension Syntax where Value == String {
                 return trimmed.unicodeScalars.contains(where: isRefused) ? nil : trimmed
             },
             write: { $0 })
+    }
+}
+
+extension Syntax where Value == QuestionFormat {
+    /// The name of one of ScienceQA's formats.
+    static var format: Syntax<QuestionFormat> {
+        Syntax<QuestionFormat>(
+            expected: "a format such as QCM-A; memvpd(8) lists them", read: { QuestionFormat(named: $0) },
+            write: { $0.name })
     }
 }
 

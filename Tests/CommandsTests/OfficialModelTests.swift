@@ -5,8 +5,10 @@ import Diagnostics
 import Foundation
 import MemVP
 import ModelFile
+import Specification
 import Tensor
 import Testing
+import Text
 import Vision
 
 @testable import Commands
@@ -163,6 +165,27 @@ struct OfficialModelTests {
             }
             #expect(compared == (row.sees ? 6 : 4))
         }
+    }
+
+    @Test("a question with choices is put as the official code puts it, and answered by letter")
+    func letters() throws {
+        let model = try OfficialModel()
+        try #require(model.convert("f32") == 0)
+        let golden = try OfficialModel.golden()
+        let bundle = try ModelBundle(path: model.out)
+        #expect(bundle.description.templates[.ask]?.format == .standard)
+        let compute = try Compute(kernels: Kernels.choose(forced: nil), threads: 1)
+        let answerer = try Answerer(bundle: bundle, compute: compute, batch: 1)
+        let task = TaskSpec.Task(
+            id: "q",
+            work: .ask(question: "Which of these is in the photo?", answer: .choice(["a rocket", "a cat"])))
+        _ = try answerer.submit(image: nil, tasks: [task], contentSeed: 0)
+        var answer: Answer?
+        while answer == nil { answer = answerer.step().first?.answers.answers.first }
+        let found = try #require(answer)
+        #expect(golden.token_ids[0] == bundle.tokenizer.prompt([.value(found.prompt)]).map { Int($0) })
+        #expect(found.prompt.hasSuffix("Options: (A) a rocket (B) a cat\nResponse:The answer is"))
+        #expect(["A", "B"].contains(found.letter) && found.probabilities?.count == 2)
     }
 
     /// Pixels within one 8-bit level, before normalisation.

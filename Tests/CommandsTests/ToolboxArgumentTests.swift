@@ -40,6 +40,13 @@ struct ToolboxArgumentTests {
             ["eval", "captions", "--model", "b", "--data", "d", "--limit", "0"],
             ["eval", "vqa", "--model", "b", "--data", "d", "--limit", "-1"],
             ["eval", "vqa", "--model", "b", "--data", "d", "--on-bad-row", "ignore"],
+            ["eval", "scienceqa", "--model", "b", "--problems", "p", "--splits", "s"],
+            ["eval", "scienceqa", "--model", "b", "--problems", "p", "--splits", "s", "--images", "i", "--limit", "0"],
+            [
+                "eval", "scienceqa", "--model", "b", "--problems", "p", "--splits", "s", "--images", "i", "--format",
+                "QCM",
+            ],
+            ["ask", "--model", "b", "--question", "Q?", "--choices", "a,b", "--format", "MCQ-A", "photo.jpg"],
         ])
     func usage(arguments: [String]) {
         #expect(MemvpCommand.execute(arguments) == 64)
@@ -56,6 +63,13 @@ struct ToolboxArgumentTests {
             (["eval", "perplexity", "--model", "/nonexistent", "--data", "/nonexistent"], .notFound),
             (["eval", "captions", "--model", "/nonexistent", "--data", "/nonexistent"], .notFound),
             (["eval", "vqa", "--model", "/nonexistent", "--data", #filePath], .specInvalid),
+            (
+                [
+                    "eval", "scienceqa", "--model", "/nonexistent", "--problems", "/nonexistent", "--splits",
+                    "/nonexistent",
+                    "--images", "/nonexistent",
+                ], .notFound
+            ),
         ])
     func failures(arguments: [String], code: FailureCode) {
         #expect(MemvpCommand.execute(arguments) == code.exitCode.rawValue)

@@ -15,7 +15,7 @@ import Vision
 @testable import Commands
 
 /// Where the tests find a bundle and photos.
-private enum Material {
+enum Material {
     static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .deletingLastPathComponent()
     static let bundle =

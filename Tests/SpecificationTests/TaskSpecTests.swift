@@ -72,6 +72,32 @@ struct TaskSpecTests {
         #expect(parsed.tasks[0].work == .ask(question: word, answer: .choice([word, "other"])))
     }
 
+    @Test("a problem with lettered options, in a format or in that of the model")
+    func problems() throws {
+        let text = """
+            ask: "Which is in the photo?"
+            context: |
+              Two things.
+              One of them flies.
+            lecture: Rockets fly.
+            solution: It is a rocket.
+            format: QCMLE-A
+            answer: { choices: [a rocket, a cat] }
+            """
+        var problem = TaskSpec.Problem(
+            question: "Which is in the photo?", context: "Two things.\nOne of them flies.", lecture: "Rockets fly.",
+            solution: "It is a rocket.", options: ["a rocket", "a cat"], format: QuestionFormat(named: "QCMLE-A"))
+        #expect(try spec(text).tasks == [TaskSpec.Task(id: "ask", work: .problem(problem))])
+        problem = TaskSpec.Problem(question: "Why?", context: "Rain.", options: ["a", "b"])
+        #expect(
+            try spec("tasks: [{ask: Why?, context: Rain., answer: {choices: [a, b]}}]").tasks[0].work
+                == .problem(problem))
+        problem = TaskSpec.Problem(question: "Why?", options: ["a", "b"], format: .standard)
+        #expect(try spec("ask: Why?\nformat: QCM-A\nanswer: {choices: [a, b]}").tasks[0].work == .problem(problem))
+        let letters = (1...26).map { "c\($0)" }.joined(separator: ",")
+        #expect(try spec("ask: Why?\nformat: QM-A\nanswer: {choices: [\(letters)]}").tasks.count == 1)
+    }
+
     @Test("generation on request")
     func generation() throws {
         let text = "caption: {max_tokens: 7, temperature: 0.7, top_p: 0.95, seed: 9007199254740991}"
@@ -150,7 +176,8 @@ struct TaskSpecTests {
         Bad(
             "task: caption\nquestionnaire: 1",
             ":2:1: unknown key \"questionnaire\" [spec_invalid]. "
-                + "Known here: version, image, priority, tasks, task, caption, ask, answer, adapter."),
+                + "Known here: version, image, priority, tasks, task, caption, ask, context, lecture, solution, format, answer, adapter."
+        ),
         Bad("task: caption\n? [a]\n: b", ":2:3: a key must be text, not a list or a mapping [spec_invalid]"),
         // Values.
         Bad("task: ask", ":1:7: task: \"ask\" is not caption [spec_invalid]"),
@@ -220,6 +247,38 @@ struct TaskSpecTests {
             ":1:14: id: \"../a\" is not an id: 1 to 64 of A-Z, a-z, 0-9, `.`, `_` and `-`, the first a letter or digit [spec_invalid]"
         ),
         Bad("caption:\nanswer: {choices: [a, b]}", ":2:1: answer belongs to ask, not to caption [spec_invalid]"),
+        // Problems.
+        Bad(
+            "ask: q\nformat: QCM\nanswer: {choices: [a, b]}",
+            ":2:9: format: \"QCM\" is not a format such as QCM-A; memvpd(8) lists them [spec_invalid]"),
+        Bad(
+            "ask: q\nformat: QCM-A",
+            ":2:1: format needs choices, 2 to 26, each with a letter [spec_invalid]. "
+                + "Add `answer: { choices: [first, second] }`."),
+        Bad(
+            "ask: q\nanswer: {max_tokens: 3}\ncontext: c",
+            ":3:1: context needs choices, 2 to 26, each with a letter [spec_invalid]. "
+                + "Add `answer: { choices: [first, second] }`."),
+        Bad(
+            "ask: q\ncontext: c\nanswer: {choices: [a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p,q,r,s,t,u,v,w,x,y,z,1]}",
+            ":2:1: context needs choices, 2 to 26, each with a letter [spec_invalid]. "
+                + "Add `answer: { choices: [first, second] }`."),
+        Bad(
+            "ask: q\nlecture: l\nformat: QCM-A\nanswer: {choices: [a, b]}",
+            ":2:1: lecture has no place in the format QCM-A [spec_invalid]. Remove it."),
+        Bad(
+            "ask: q\ncontext: c\nformat: QM-A\nanswer: {choices: [a, b]}",
+            ":2:1: context has no place in the format QM-A [spec_invalid]. Remove it."),
+        Bad(
+            "ask: q\nformat: QCME-A\nanswer: {choices: [a, b]}",
+            ":2:9: the format QCME-A needs a solution [spec_invalid]"),
+        Bad(
+            "ask: q\ncontext: ''\nanswer: {choices: [a, b]}",
+            ":2:10: context: \"\" is not a text: 1 to 16384 bytes of text without control characters [spec_invalid]"),
+        Bad("caption:\ncontext: c", ":2:1: context belongs to ask, not to caption [spec_invalid]"),
+        Bad(
+            "tasks: [{ask: a}]\nformat: QCM-A",
+            ":2:1: format belongs to a task [spec_invalid]. Move it into the list `tasks`."),
         // Choices.
         Bad("ask: q\nanswer: {choices: [a]}", ":2:19: choices: has 1; from 2 to 64 choices are allowed [spec_invalid]"),
         Bad(
@@ -273,7 +332,7 @@ struct TaskSpecTests {
         #expect(
             complaint(text) == """
                 photo.yaml: has 4 faults
-                  1:1: unknown key "prio". Known here: version, image, priority, tasks, task, caption, ask, answer, adapter.
+                  1:1: unknown key "prio". Known here: version, image, priority, tasks, task, caption, ask, context, lecture, solution, format, answer, adapter.
                   3:23: the choice "a" stands here again; first in line 3
                   3:27: unknown key "max_token". Did you mean "max_tokens"?
                   4:8: image: "a/b" is not the plain name of a file: 1 to 255 bytes, no `/`, no leading dot [spec_invalid]
@@ -301,7 +360,7 @@ extension TaskSpec.Work {
     fileprivate var maximumTokens: Int {
         switch self {
         case .caption(let generation), .ask(_, .free(let generation)): generation.maximumTokens
-        case .ask(_, .choice): 0
+        case .ask(_, .choice), .problem: 0
         }
     }
 }

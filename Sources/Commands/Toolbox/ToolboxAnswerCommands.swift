@@ -82,6 +82,8 @@ struct ToolboxInputRecord: Decodable {
     var image: String
     var question: String?
     var choices: [String]?
+    var context: String?
+    var format: String?
 
     /// The next line that is not blank, read or refused; nil at the end.
     static func next() -> Result<ToolboxInputRecord, Failure>? {
@@ -145,7 +147,16 @@ struct ToolboxAsk: ParsableCommand {
     @Option(help: "2 to 64 answers to choose from, between commas.")
     var choices: String?
 
+    @Option(help: "What is to be known for the question; needs --choices.")
+    var context: String?
+
+    @Option(help: "How question and choices are put, each choice with a letter: a format such as QCM-A.")
+    var format: String?
+
     func validate() throws {
+        if let format, QuestionFormat(named: format) == nil {
+            throw ValidationError("--format \(format) is not one of memvp(1)'s formats, such as QCM-A.")
+        }
         if question == nil, !options.readsRecords { throw ValidationError("Give a --question.") }
         if let question, question.allSatisfy(\.isWhitespace) { throw ValidationError("--question is empty.") }
         if let listed = listedChoices, let fault = Self.fault(inChoices: listed) {
@@ -177,7 +188,13 @@ struct ToolboxAsk: ParsableCommand {
                 return .failure(
                     Failure(.specInvalid, record?.image ?? "", "has no question", hint: "Add \"question\"."))
             }
+            let context = record?.context ?? context
+            let format = record?.format ?? format
             guard let choices = record?.choices ?? listed else {
+                if let stray = context.map({ _ in "context" }) ?? format.map({ _ in "format" }) {
+                    return .failure(
+                        Failure(.specInvalid, record?.image ?? "", "has a \(stray) and no choices", hint: "Add them."))
+                }
                 let generation = TaskSpec.Generation(
                     maximumTokens: options.maxTokens ?? TaskSpec.Generation.answer.maximumTokens)
                 return .success(task(asked, .free(generation)))
@@ -185,7 +202,13 @@ struct ToolboxAsk: ParsableCommand {
             if let fault = Self.fault(inChoices: choices) {
                 return .failure(Failure(.specInvalid, record?.image ?? "", "choices: \(fault)"))
             }
-            return .success(task(asked, .choice(choices)))
+            guard context != nil || format != nil else { return .success(task(asked, .choice(choices))) }
+            let known = format.flatMap { QuestionFormat(named: $0) }
+            if let format, known == nil {
+                return .failure(Failure(.specInvalid, record?.image ?? "", "has the unknown format \(format)"))
+            }
+            let problem = TaskSpec.Problem(question: asked, context: context ?? "", options: choices, format: known)
+            return .success(TaskSpec.Task(id: "ask", adapter: options.adapter, work: .problem(problem)))
         }
     }
 

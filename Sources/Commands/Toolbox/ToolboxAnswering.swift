@@ -12,6 +12,8 @@ internal import Vision
 struct ToolboxRequest {
     var image: String
     var task: Result<TaskSpec.Task, Failure>
+    /// Whether the question is put without an image: V = 0, E₁ and E₂ stay.
+    var isBlind = false
 }
 
 /// What came of one request, as `--json` writes it.
@@ -31,6 +33,7 @@ struct ToolboxRecord: Encodable {
     var task: String?
     var prompt: String?
     var text: String?
+    var letter: String?
     var confidence: Double?
     var probabilities: [Choice]?
     var finish: String?
@@ -44,6 +47,7 @@ struct ToolboxRecord: Encodable {
         task = answer.task.rawValue
         prompt = answer.prompt
         text = answer.text
+        letter = answer.letter
         confidence = answer.confidence
         probabilities = answer.probabilities?.map { Choice(choice: $0.choice, probability: $0.probability) }
         finish = answer.finish
@@ -87,9 +91,9 @@ struct ToolboxAnswering {
                 }
                 do throws(Failure) {
                     let task = try request.task.get()
-                    let image = try prepare(request.image)
+                    let image = request.isBlind ? nil : try prepare(request.image)
                     let job = try answerer.submit(image: image, tasks: [task], contentSeed: 0)
-                    waiting.append((request, image.warnings, job, nil))
+                    waiting.append((request, image?.warnings ?? [], job, nil))
                 } catch {
                     waiting.append((request, [], nil, .failure(error)))
                 }

@@ -16,7 +16,9 @@ internal import Vision
 struct ToolboxEval: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "eval", abstract: "Measure a bundle on a data set.",
-        subcommands: [ToolboxEvalCaptions.self, ToolboxEvalVQA.self, ToolboxEvalPerplexity.self])
+        subcommands: [
+            ToolboxEvalCaptions.self, ToolboxEvalVQA.self, ToolboxEvalScienceQA.self, ToolboxEvalPerplexity.self,
+        ])
 }
 
 /// `memvp eval perplexity`

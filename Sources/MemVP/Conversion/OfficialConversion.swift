@@ -162,7 +162,8 @@ extension BundleBuilder {
                 .caption: ModelDescription.Template(
                     prompt: "Describe the photo.\nResponse:", separator: "", end: "</s>", style: "as_written"),
                 .ask: ModelDescription.Template(
-                    prompt: "Question: {question}\nResponse:", separator: "", end: "</s>", style: "as_written"),
+                    prompt: "Question: {question}\nResponse:", separator: "", end: "</s>", style: "as_written",
+                    format: .standard),
             ],
             adapters: [.caption: officialName, .ask: officialName], files: [:])
     }
