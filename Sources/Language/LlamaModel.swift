@@ -184,7 +184,8 @@ public final class LlamaModel: Sendable {
     public let configuration: LlamaConfiguration
     /// The model's weights.
     public let weights: LlamaWeights
-    private let angles: RotaryTable
+    /// Angles of the rotary position embedding.
+    public let angles: RotaryTable
 
     /// A decoder over `weights`, whose shapes the loader has checked against `configuration`.
     ///

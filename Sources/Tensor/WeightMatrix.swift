@@ -83,6 +83,25 @@ public import Diagnostics
         owners = [packed.int8, packed.scales, packed.float32]
     }
 
+    /// int8 weights that are packed already.
+    ///
+    /// - Throws: `model_invalid` when the shape is out of range or the storage too short.
+    init(
+        int8 values: AlignedStorage<Int8>, scales: AlignedStorage<Float>, rows: Int, columns: Int
+    ) throws(Failure) {
+        try WeightMatrix.check("packed", rows: rows, columns: columns)
+        guard values.count >= WeightMatrix.packedCount(.int8, rows: rows, columns: columns),
+            scales.count >= WeightMatrix.paddedRows(rows)
+        else { throw Failure(.modelInvalid, "tensor packed", "is shorter than its shape") }
+        precision = .int8
+        self.rows = rows
+        self.columns = columns
+        unsafe int8 = mk_weights_i8(
+            data: values.base, scales: scales.base, rows: Int32(rows), columns: Int32(columns))
+        unsafe float32 = mk_weights_f32(data: nil, rows: Int32(rows), columns: Int32(columns))
+        owners = [values, scales]
+    }
+
     private static func check(_ name: String, rows: Int, columns: Int) throws(Failure) {
         guard rows > 0, rows <= 1 << 24, columns > 0, columns <= largestColumns else {
             throw Failure(

@@ -219,5 +219,6 @@ void mk_run_depthwise(mk_pool *pool, const mk_table *table, const mk_depthwise *
                       const float *bias, float *y);
 
 #include "CKernelsDecoder.h"
+#include "CKernelsTraining.h"
 
 #endif

@@ -1,0 +1,233 @@
+// Training operations split over a pool: a split decides only who computes an output, never how.
+#include "pool.h"
+#include "training.h"
+
+// Below this much arithmetic a second thread costs more than it brings.
+#define WORTH_A_THREAD (1 << 17)
+#define CHUNKS_A_THREAD 8
+#define WORK_OF_AN_ELEMENT 8
+
+static const mk_training_table *training(const mk_table *table) {
+#if defined(__x86_64__)
+    if (table->path == MK_AVX512VNNI) return &mk_avx512_training_table;
+    if (table->path == MK_AVX2) return &mk_avx2_training_table;
+#endif
+    (void)table;
+    return &mk_portable_training_table;
+}
+
+static void run(mk_pool *pool, int64_t work, int32_t units, void (*body)(void *job, mk_chunk chunk), void *job) {
+    if (work < WORTH_A_THREAD || mk_pool_threads(pool) == 1 || units < 2) {
+        body(job, (mk_chunk){0, 1, 0});
+        return;
+    }
+    const int32_t most = mk_pool_threads(pool) * CHUNKS_A_THREAD;
+    mk_pool_run_chunks(pool, units < most ? units : most, body, job);
+}
+
+static int32_t from(int32_t units, mk_chunk chunk) { return (int32_t)((int64_t)units * chunk.index / chunk.count); }
+static int32_t to(int32_t units, mk_chunk chunk) { return (int32_t)((int64_t)units * (chunk.index + 1) / chunk.count); }
+
+// ---- Products --------------------------------------------------------------------------------------------------
+
+// Columns of one product that one thread takes at a time.
+#define BLOCK 64
+
+typedef struct {
+    const mk_training_table *table;
+    const mk_product *products;
+    int32_t count, blocks;
+} products_job;
+
+static void products_part(void *context, mk_chunk chunk) {
+    const products_job *job = context;
+    const int32_t units = job->count * job->blocks;
+    for (int32_t unit = from(units, chunk); unit < to(units, chunk); unit++) {
+        const mk_product *product = &job->products[unit / job->blocks];
+        const int32_t begin = unit % job->blocks * BLOCK;
+        if (begin >= product->n) continue;
+        job->table->product(product, begin, begin + BLOCK < product->n ? begin + BLOCK : product->n);
+    }
+}
+
+void mk_run_products(mk_pool *pool, const mk_table *table, const mk_product *products, int32_t count) {
+    int64_t work = 0;
+    int32_t widest = 0;
+    for (int32_t i = 0; i < count; i++) {
+        work += (int64_t)products[i].m * products[i].n * products[i].k;
+        if (products[i].n > widest) widest = products[i].n;
+    }
+    products_job job = {training(table), products, count, (widest + BLOCK - 1) / BLOCK};
+    run(pool, work, job.count * job.blocks, products_part, &job);
+}
+
+// ---- Rows ------------------------------------------------------------------------------------------------------
+
+// What the row operations need; unused fields stay zero.
+typedef struct {
+    const mk_training_table *table;
+    const float *x, *dy, *weight;
+    float *y;
+    int32_t x_stride, dy_stride, y_stride, columns, m;
+    float epsilon;
+    const int32_t *targets;
+    double *losses;
+} rows_job;
+
+#define ROWS(name, call)                                                                                               \
+    static void name##_part(void *context, mk_chunk chunk) {                                                           \
+        const rows_job *job = context;                                                                                 \
+        for (int32_t i = from(job->m, chunk); i < to(job->m, chunk); i++) {                                            \
+            const float *x = job->x + (size_t)i * job->x_stride, *dy = job->dy + (size_t)i * job->dy_stride;           \
+            float *y = job->y + (size_t)i * job->y_stride;                                                             \
+            (void)dy;                                                                                                  \
+            call;                                                                                                      \
+        }                                                                                                              \
+    }
+
+ROWS(scale_columns, job->table->scale_columns(x, job->columns, job->weight, y))
+ROWS(rms_norm_gradient, job->table->rms_norm_gradient(x, job->weight, job->columns, job->epsilon, dy, y))
+ROWS(swiglu_gradient, job->table->swiglu_gradient(x, job->columns, dy, job->weight, y))
+ROWS(silu_row, job->table->silu_row(x, job->columns, y))
+ROWS(silu_gradient, job->table->silu_gradient(x, job->columns, dy, y))
+
+static int64_t work_of(const rows_job *job) { return (int64_t)job->m * job->columns * WORK_OF_AN_ELEMENT; }
+
+void mk_run_scale_columns(mk_pool *pool, const mk_table *table, const float *x, int32_t x_stride, int32_t m,
+                          int32_t columns, const float *scales, float *y, int32_t y_stride) {
+    rows_job job = {.table = training(table), .x = x, .x_stride = x_stride, .dy = x, .weight = scales, .y = y,
+                    .y_stride = y_stride, .columns = columns, .m = m};
+    run(pool, work_of(&job), m, scale_columns_part, &job);
+}
+
+void mk_run_rms_norm_gradient(mk_pool *pool, const mk_table *table, const float *x, int32_t x_stride,
+                              const float *weight, int32_t columns, float epsilon, int32_t m, const float *dy,
+                              int32_t dy_stride, float *dx, int32_t dx_stride) {
+    rows_job job = {.table = training(table), .x = x, .x_stride = x_stride, .dy = dy, .dy_stride = dy_stride,
+                    .weight = weight, .y = dx, .y_stride = dx_stride, .columns = columns, .m = m, .epsilon = epsilon};
+    run(pool, work_of(&job), m, rms_norm_gradient_part, &job);
+}
+
+void mk_run_swiglu_gradient(mk_pool *pool, const mk_table *table, const float *x, int32_t x_stride, int32_t panels,
+                            int32_t m, const float *dy, int32_t dy_stride, const float *scales, float *dx,
+                            int32_t dx_stride) {
+    rows_job job = {.table = training(table), .x = x, .x_stride = x_stride, .dy = dy, .dy_stride = dy_stride,
+                    .weight = scales, .y = dx, .y_stride = dx_stride, .columns = panels, .m = m};
+    run(pool, work_of(&job) * 32, m, swiglu_gradient_part, &job);
+}
+
+void mk_run_silu_rows(mk_pool *pool, const mk_table *table, const float *x, int32_t x_stride, int32_t columns, int32_t m,
+                      float *y, int32_t y_stride) {
+    rows_job job = {.table = training(table), .x = x, .x_stride = x_stride, .dy = x, .y = y, .y_stride = y_stride,
+                    .columns = columns, .m = m};
+    run(pool, work_of(&job), m, silu_row_part, &job);
+}
+
+void mk_run_silu_gradient(mk_pool *pool, const mk_table *table, const float *x, int32_t x_stride, int32_t columns,
+                          int32_t m, const float *dy, int32_t dy_stride, float *dx, int32_t dx_stride) {
+    rows_job job = {.table = training(table), .x = x, .x_stride = x_stride, .dy = dy, .dy_stride = dy_stride, .y = dx,
+                    .y_stride = dx_stride, .columns = columns, .m = m};
+    run(pool, work_of(&job), m, silu_gradient_part, &job);
+}
+
+static void cross_entropy_part(void *context, mk_chunk chunk) {
+    const rows_job *job = context;
+    for (int32_t i = from(job->m, chunk); i < to(job->m, chunk); i++) {
+        job->losses[i] = job->table->cross_entropy(job->y + (size_t)i * job->y_stride, job->columns, job->targets[i],
+                                                   job->dy[i], job->weight);
+    }
+}
+
+void mk_run_cross_entropy(mk_pool *pool, const mk_table *table, float *logits, int32_t stride, int32_t columns,
+                          int32_t m, const int32_t *targets, const float *weights, const float *scales, double *losses) {
+    rows_job job = {.table = training(table), .dy = weights, .weight = scales, .y = logits, .y_stride = stride,
+                    .columns = columns, .m = m, .targets = targets, .losses = losses};
+    run(pool, work_of(&job), m, cross_entropy_part, &job);
+}
+
+static void round_rows_part(void *context, mk_chunk chunk) {
+    const rows_job *job = context;
+    for (int32_t i = from(job->m, chunk); i < to(job->m, chunk); i++) {
+        float *row = job->y + (size_t)i * job->y_stride;
+        const mk_scaling scaling = mk_scaling_of(mk_max_abs(row, (size_t)job->columns));
+        for (int32_t j = 0; j < job->columns; j++) row[j] = (float)mk_round_i8(row[j] * scaling.inverse) * scaling.scale;
+    }
+}
+
+void mk_run_round_rows(mk_pool *pool, float *x, int32_t x_stride, int32_t columns, int32_t m) {
+    rows_job job = {.y = x, .y_stride = x_stride, .columns = columns, .m = m};
+    run(pool, work_of(&job), m, round_rows_part, &job);
+}
+
+static void transpose_part(void *context, mk_chunk chunk) {
+    const rows_job *job = context;
+    for (int32_t j = from(job->columns, chunk); j < to(job->columns, chunk); j++) {
+        float *y = job->y + (size_t)j * job->y_stride;
+        for (int32_t i = 0; i < job->m; i++) y[i] = job->x[(size_t)i * job->x_stride + j];
+    }
+}
+
+void mk_run_transpose(mk_pool *pool, const float *x, int32_t x_stride, int32_t rows, int32_t columns, float *y,
+                      int32_t y_stride) {
+    rows_job job = {.x = x, .x_stride = x_stride, .y = y, .y_stride = y_stride, .columns = columns, .m = rows};
+    run(pool, work_of(&job), columns, transpose_part, &job);
+}
+
+// ---- Attention -------------------------------------------------------------------------------------------------
+
+typedef struct {
+    const mk_training_table *table;
+    const mk_attention_gradient *job;
+} attention_job;
+
+// The inverse of a rotation is the rotation by the negative angle.
+static void unrotate(const mk_attention_gradient *job, const mk_sequence *sequence) {
+    const int32_t half = job->head_size / 2;
+    for (int32_t row = sequence->begin; row < sequence->end; row++) {
+        const float *cosines = job->cosines + (size_t)(row - sequence->begin) * half;
+        const float *sines = job->sines + (size_t)(row - sequence->begin) * half;
+        float *x = job->qkv_gradient + (size_t)row * job->qkv_stride;
+        for (int32_t head = 0; head < job->heads + job->kv_heads; head++, x += job->head_size) {
+            for (int32_t i = 0; i < half; i++) {
+                const float a = x[2 * i], b = x[2 * i + 1];
+                x[2 * i] = a * cosines[i] + b * sines[i];
+                x[2 * i + 1] = b * cosines[i] - a * sines[i];
+            }
+        }
+    }
+}
+
+// A thread takes whole sequences: the heads of a group add to the same keys and values.
+static void attention_part(void *context, mk_chunk chunk) {
+    const attention_job *part = context;
+    const mk_attention_gradient *job = part->job;
+    float *scratch = job->scratch + (size_t)chunk.thread * job->scratch_stride;
+    for (int32_t s = from(job->sequence_count, chunk); s < to(job->sequence_count, chunk); s++) {
+        const mk_sequence *sequence = &job->sequences[s];
+        memset(job->qkv_gradient + (size_t)sequence->begin * job->qkv_stride, 0,
+               (size_t)(sequence->end - sequence->begin) * job->qkv_stride * sizeof(float));
+        for (int32_t head = 0; head < job->heads; head++) part->table->attention_gradient(job, sequence, head, scratch);
+        if (job->cosines != NULL) unrotate(job, sequence);
+    }
+}
+
+void mk_run_attention_gradient(mk_pool *pool, const mk_table *table, mk_attention_gradient job) {
+    attention_job context = {training(table), &job};
+    int64_t work = 0;
+    for (int32_t s = 0; s < job.sequence_count; s++) {
+        const int64_t length = job.sequences[s].end - job.sequences[s].begin;
+        work += 5 * length * length * job.heads * job.head_size;
+    }
+    run(pool, work, job.sequence_count, attention_part, &context);
+}
+
+// ---- Stored features -------------------------------------------------------------------------------------------
+
+// IEEE 754 half to single: the exponent is moved by 112 with a multiplication, which also normalises subnormals.
+void mk_expand_half(const uint16_t *x, size_t count, float *y) {
+    for (size_t i = 0; i < count; i++) {
+        const uint32_t bits = x[i];
+        const float magnitude = mk_float_of_bits((bits & 0x7fffu) << 13) * 0x1p112f;
+        y[i] = mk_float_of_bits(mk_bits_of_float(magnitude) | (bits & 0x8000u) << 16);
+    }
+}

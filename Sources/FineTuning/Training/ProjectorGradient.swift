@@ -1,0 +1,107 @@
+// From patch features to memory rows and back, in float32:
+//
+//     V = λ · fc2( SiLU( fc1( features ) ) )        keys = V + E₁        values = s · (V + E₂)
+//
+// Serving rounds the finished rows to int8; the bank does the same, and gradients pass straight through.
+
+internal import MemVP
+internal import Tensor
+
+/// Builds the memories of a batch and takes their gradients back to the adapter's parameters.
+final class ProjectorGradient {
+    private let adapter: TrainableAdapter
+    private let compute: Compute
+    private let patches: Int
+    /// Features of the batch's images. [capacity · patches, features]
+    let features: FloatRows
+
+    private let fc1Transposed: FloatRows  // [features, hidden]
+    private let fc2Transposed: FloatRows  // [hidden, width]
+    private let z: FloatRows  // fc1(features) [capacity · patches, hidden]
+    private let g: FloatRows  // SiLU(z) [capacity · patches, hidden]
+    private let projected: FloatRows  // fc2(g), then its gradient [capacity · patches, width]
+    private let dz: FloatRows  // [capacity · patches, hidden]
+    private let one = ProductList(capacity: 4)
+    /// Which entries of the last batch have an image.
+    private var shown: [Bool] = []
+
+    /// Room for `capacity` images of `patches` features.
+    init(adapter: TrainableAdapter, compute: Compute, capacity: Int, patches: Int) {
+        let c = adapter.configuration
+        self.adapter = adapter
+        self.compute = compute
+        self.patches = patches
+        features = FloatRows(capacity: capacity * patches, columns: c.features)
+        fc1Transposed = FloatRows(capacity: c.features, columns: c.hidden)
+        fc2Transposed = FloatRows(capacity: c.hidden, columns: c.width)
+        z = FloatRows(capacity: capacity * patches, columns: c.hidden)
+        g = FloatRows(capacity: capacity * patches, columns: c.hidden)
+        projected = FloatRows(capacity: capacity * patches, columns: c.width)
+        dz = FloatRows(capacity: capacity * patches, columns: c.hidden)
+    }
+
+    /// Fills the first `shown.count` entries of `bank` from `features`; where `shown` is false V = 0 and E₁, E₂ stay.
+    func forward(shown: [Bool], bank: MemoryBank, rounded: Bool) {
+        let c = adapter.configuration
+        let rows = shown.count * patches
+        self.shown = shown
+        compute.transpose(adapter.fc1Weight.rows, rows: c.hidden, into: fc1Transposed)
+        compute.transpose(adapter.fc2Weight.rows, rows: c.width, into: fc2Transposed)
+        compute.clear(z, rows: rows)
+        compute.addRow(adapter.fc1Bias.rows, to: z, rows: rows)
+        run { $0.append(z, a: features, b: fc1Transposed, m: rows, k: c.features, accumulate: true) }
+        compute.silu(z, rows: rows, into: g)
+        compute.clear(projected, rows: rows)
+        compute.addRow(adapter.fc2Bias.rows, to: projected, rows: rows)
+        run { $0.append(projected, a: g, b: fc2Transposed, m: rows, k: c.hidden, accumulate: true) }
+        compute.clear(bank.values, rows: shown.count * c.slots)
+        for (entry, isShown) in shown.enumerated() {
+            let first = entry * c.slots
+            compute.copy(adapter.e1.rows, rows: c.slots, to: bank.keys, at: first)
+            compute.add(adapter.e2.rows, row: 0, rows: c.slots, times: c.scale, to: bank.values, at: first)
+            guard isShown else { continue }
+            compute.add(projected, row: entry * patches, rows: patches, times: c.lambda, to: bank.keys, at: first)
+            compute.add(
+                projected, row: entry * patches, rows: patches, times: c.lambda * c.scale, to: bank.values, at: first)
+        }
+        bank.finish(shown.count, rounded: rounded, compute: compute)
+    }
+
+    /// Adds the gradients of the last batch's memories to those of the parameters.
+    func backward(_ bank: MemoryBank) {
+        let c = adapter.configuration
+        let rows = shown.count * patches
+        compute.clear(projected, rows: rows)
+        for (entry, isShown) in shown.enumerated() {
+            let first = entry * c.slots
+            compute.add(bank.keyGradients, row: first, rows: c.slots, times: 1, to: adapter.e1.gradient, at: 0)
+            compute.add(bank.valueGradients, row: first, rows: c.slots, times: c.scale, to: adapter.e2.gradient, at: 0)
+            guard isShown else { continue }
+            // d projected = λ (d keys + s d values)
+            compute.add(
+                bank.keyGradients, row: first, rows: patches, times: c.lambda, to: projected, at: entry * patches)
+            compute.add(
+                bank.valueGradients, row: first, rows: patches, times: c.lambda * c.scale, to: projected,
+                at: entry * patches)
+        }
+        compute.addSum(of: projected, row: 0, rows: rows, times: 1, to: adapter.fc2Bias.gradient)
+        run {
+            $0.append(
+                adapter.fc2Weight.gradient, a: projected, transposed: true, b: g, m: c.width, k: rows, accumulate: true)
+            $0.append(dz, a: projected, b: adapter.fc2Weight.rows, m: rows, k: c.width)
+        }
+        compute.siluGradient(z, rows: rows, gradient: dz)
+        compute.addSum(of: dz, row: 0, rows: rows, times: 1, to: adapter.fc1Bias.gradient)
+        run {
+            $0.append(
+                adapter.fc1Weight.gradient, a: dz, transposed: true, b: features, m: c.hidden, k: rows, accumulate: true
+            )
+        }
+    }
+
+    private func run(_ build: (ProductList) -> Void) {
+        one.removeAll()
+        build(one)
+        compute.run(one)
+    }
+}

@@ -1,0 +1,112 @@
+// The trained part of MemVP as parameters: float32 masters with their gradients and moments.
+
+internal import Diagnostics
+internal import MemVP
+internal import Tensor
+
+/// One trained tensor.
+final class Parameter {
+    /// Its name in adapter files and checkpoints.
+    let name: String
+    /// Its shape; one dimension for biases, which do not decay.
+    let shape: [Int]
+    /// The values, row-major.
+    private(set) var values: [Float]
+    /// The moments of AdamW.
+    private(set) var moments: AdamWMoments
+    /// The values where kernels read them. [rows, columns]
+    let rows: FloatRows
+    /// ∂L/∂values. [rows, columns]
+    let gradient: FloatRows
+
+    private var height: Int { shape.count == 1 ? 1 : shape[0] }
+    private var width: Int { shape[shape.count - 1] }
+
+    init(name: String, shape: [Int], values: [Float]) {
+        precondition(values.count == shape.reduce(1, *) && (1...2).contains(shape.count))
+        self.name = name
+        self.shape = shape
+        self.values = values
+        moments = AdamWMoments(count: values.count)
+        rows = FloatRows(capacity: shape.count == 1 ? 1 : shape[0], columns: shape[shape.count - 1])
+        gradient = FloatRows(capacity: shape.count == 1 ? 1 : shape[0], columns: shape[shape.count - 1])
+        publish()
+    }
+
+    /// ∂L/∂values, row-major.
+    func gradientValues() -> [Float] { (0..<height).flatMap { gradient.array(row: $0) } }
+
+    /// Restores values and moments from a checkpoint; the counts were checked.
+    func restore(values: [Float], moments: AdamWMoments) {
+        self.values = values
+        self.moments = moments
+        publish()
+    }
+
+    /// One step of AdamW on `gradient`, multiplied by `factor` (clipping).
+    func step(_ adamW: AdamWConfiguration, gradient: [Float], step: Int, learningRate: Float) {
+        adamW.update(
+            &values, gradient: gradient, moments: &moments, step: step, learningRate: learningRate,
+            decays: shape.count > 1)
+        publish()
+    }
+
+    private func publish() {
+        let (width, stride) = (width, rows.stride)
+        rows.storage.withMutableSpan { span in
+            for index in values.indices { span[index / width * stride + index % width] = values[index] }
+        }
+    }
+}
+
+/// All parameters of an adapter in training.
+final class TrainableAdapter {
+    let configuration: Adapter.Configuration
+    let fc1Weight: Parameter  // [hidden, features]
+    let fc1Bias: Parameter  // [hidden]
+    let fc2Weight: Parameter  // [width, hidden]
+    let fc2Bias: Parameter  // [width]
+    let e1: Parameter  // [slots, width]
+    let e2: Parameter  // [slots, width]
+
+    /// All of them, in the order of adapter files.
+    var parameters: [Parameter] { [fc1Weight, fc1Bias, fc2Weight, fc2Bias, e1, e2] }
+
+    /// Parameters with given values.
+    init(_ configuration: Adapter.Configuration, tensors: Adapter.Tensors) {
+        let c = configuration
+        self.configuration = c
+        fc1Weight = Parameter(name: "fc1.weight", shape: [c.hidden, c.features], values: tensors.fc1Weight)
+        fc1Bias = Parameter(name: "fc1.bias", shape: [c.hidden], values: tensors.fc1Bias)
+        fc2Weight = Parameter(name: "fc2.weight", shape: [c.width, c.hidden], values: tensors.fc2Weight)
+        fc2Bias = Parameter(name: "fc2.bias", shape: [c.width], values: tensors.fc2Bias)
+        e1 = Parameter(name: "e1", shape: [c.slots, c.width], values: tensors.e1)
+        e2 = Parameter(name: "e2", shape: [c.slots, c.width], values: tensors.e2)
+    }
+
+    /// Fresh parameters: Xavier-uniform projections (Glorot and Bengio, 2010), zero biases, E₁ normal with deviation 0.02, E₂ zero.
+    convenience init(_ configuration: Adapter.Configuration, seed: UInt64) {
+        let c = configuration
+        var random = TrainingRandom(seed: seed, stream: 0xADA97E2)
+        func xavier(_ rows: Int, _ columns: Int) -> [Float] {
+            let bound = (6 / Double(rows + columns)).squareRoot()
+            return (0..<rows * columns).map { _ in Float(bound * (2 * random.uniform() - 1)) }
+        }
+        let fc1 = xavier(c.hidden, c.features)
+        let fc2 = xavier(c.width, c.hidden)
+        let e1 = (0..<c.slots * c.width).map { _ in Float(0.02 * random.normal()) }
+        self.init(
+            c,
+            tensors: Adapter.Tensors(
+                fc1Weight: fc1, fc1Bias: [Float](repeating: 0, count: c.hidden), fc2Weight: fc2,
+                fc2Bias: [Float](repeating: 0, count: c.width), e1: e1,
+                e2: [Float](repeating: 0, count: c.slots * c.width)))
+    }
+
+    /// The present values.
+    var tensors: Adapter.Tensors {
+        Adapter.Tensors(
+            fc1Weight: fc1Weight.values, fc1Bias: fc1Bias.values, fc2Weight: fc2Weight.values, fc2Bias: fc2Bias.values,
+            e1: e1.values, e2: e2.values)
+    }
+}
