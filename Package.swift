@@ -64,8 +64,9 @@ targets += library(
     fixtures: true)
 targets += library(
     "FineTuning",
-    ["Diagnostics", "Language", "MemVP", "ModelFile", "Specification", "Tensor", "Text", "Vision", crypto],
-    fixtures: true)
+    [
+        "Diagnostics", "Language", "MemVP", "ModelFile", "Specification", "Tensor", "Text", "Vision", crypto, system,
+    ], fixtures: true)
 targets += library(
     "Daemon", ["Control", "Diagnostics", "MemVP", "Specification", "Spool", "Tensor", "Vision", logging, system])
 targets += library(

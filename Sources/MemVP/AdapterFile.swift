@@ -27,7 +27,7 @@ public struct BaseIdentity: Sendable, Equatable {
 }
 
 /// Reading and writing of adapter files.
-enum AdapterFile {
+public enum AdapterFile {
     static let architecture = "memvpd-adapter"
 
     /// Names and shapes of the tensors, in the order of the file.
@@ -54,6 +54,18 @@ enum AdapterFile {
     ///
     /// - Throws: `adapter_mismatch` when it was trained for another base; `model_invalid`, `model_unsupported`.
     static func read(path: String, precision: Precision, base: BaseIdentity) throws(Failure) -> Adapter {
+        let (configuration, tensors) = try tensors(path: path, base: base)
+        do {
+            return try Adapter(configuration, tensors: tensors, precision: precision)
+        } catch { throw error.about(path) }
+    }
+
+    /// Reads an adapter's constants and row-major tensors, to go on training.
+    ///
+    /// - Throws: as `read`.
+    public static func tensors(
+        path: String, base: BaseIdentity
+    ) throws(Failure) -> (Adapter.Configuration, Adapter.Tensors) {
         let file = try GGUFFile(path: path)
         let found = try file.string("general.architecture")
         guard found == architecture else {
@@ -85,9 +97,7 @@ enum AdapterFile {
         let tensors = Adapter.Tensors(
             fc1Weight: values[0], fc1Bias: values[1], fc2Weight: values[2], fc2Bias: values[3], e1: values[4],
             e2: values[5], vision: try vision(of: file, configuration))
-        do {
-            return try Adapter(configuration, tensors: tensors, precision: precision)
-        } catch { throw error.about(path) }
+        return (configuration, tensors)
     }
 
     /// What stands beside the vision encoder; nil when the file has no such keys.
@@ -110,7 +120,7 @@ enum AdapterFile {
     /// Writes an adapter; `tensors` fit `configuration`.
     ///
     /// - Throws: the writer's failures.
-    static func write(
+    public static func write(
         _ configuration: Adapter.Configuration, tensors: Adapter.Tensors, base: BaseIdentity, name: String,
         to path: String
     ) throws(Failure) {

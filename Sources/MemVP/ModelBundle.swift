@@ -31,6 +31,8 @@ public final class ModelBundle: Sendable {
     public let normalisation: Normalisation
     /// The arithmetic of all parts.
     public let precision: Precision
+    /// Which base adapters must have been trained for.
+    public let base: BaseIdentity
 
     /// Opens the bundle in the directory `path`.
     ///
@@ -54,12 +56,14 @@ public final class ModelBundle: Sendable {
         }
         precision = language.configuration.precision
         tokenizer = try languageFile.metadata.tokenizer()
+        let base = try BaseIdentity(language: languageFile, vision: visionFile)
+        self.base = base
         var adapters: [String: Adapter] = [:]
         for file in yaml.files.keys.sorted() where file.hasPrefix("adapters/") && file.hasSuffix(".gguf") {
             let name = String(file.dropFirst("adapters/".count).dropLast(".gguf".count))
             adapters[name] = try AdapterFile.read(
                 path: "\(path)/\(file)", precision: language.configuration.precision,
-                base: BaseIdentity(language: languageFile, vision: visionFile))
+                base: base)
         }
         for (name, adapter) in adapters {
             let c = adapter.configuration

@@ -11,7 +11,7 @@ public struct MemvpCommand: ParsableCommand {
         discussion: "Kernels are chosen for this machine; MEMVP_KERNELS forces one of scalar, avx2, avx512vnni, neon.",
         subcommands: [
             ToolboxCaption.self, ToolboxAsk.self, ToolboxConvert.self, ToolboxInspect.self, ToolboxBench.self,
-            ToolboxTrace.self, ToolboxEval.self, ToolboxData.self, ToolboxReport.self,
+            ToolboxTrace.self, ToolboxEval.self, ToolboxData.self, ToolboxTrain.self, ToolboxReport.self,
         ])
 
     /// The root alone; the parser makes it.

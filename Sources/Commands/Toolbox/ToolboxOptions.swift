@@ -25,6 +25,15 @@ struct ToolboxModelOptions: ParsableArguments {
     @Option(help: "Refuse a bundle of another precision.")
     var precision: ToolboxPrecision?
 
+    /// Options that another command's arguments stand for.
+    static func parsed(model: String, threads: Int?) -> ToolboxModelOptions {
+        var options = ToolboxModelOptions()
+        options.model = model
+        options.threads = threads
+        options.precision = nil
+        return options
+    }
+
     func validate() throws {
         if let threads, !(1...256).contains(threads) {
             throw ValidationError("--threads is \(threads); it must be 1 to 256.")

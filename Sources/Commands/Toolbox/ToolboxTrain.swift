@@ -1,0 +1,181 @@
+// `memvp train`: fine-tunes an adapter on this machine's processors.
+
+internal import ArgumentParser
+internal import Diagnostics
+internal import FineTuning
+internal import FoundationEssentials
+internal import Glibc
+internal import MemVP
+internal import Synchronization
+
+/// Trains an adapter on photos with captions or questions.
+struct ToolboxTrain: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "train", abstract: "Fine-tune an adapter on this machine's processors.",
+        discussion: """
+            Rows are JSON Lines: image, caption or question and answer, split (docs/DATA.md). The run's log, loss curve and \
+            checkpoints stand in OUT's directory NAME.train/; --resume goes on from there, to the bit. Ctrl-C saves and stops.
+            """)
+
+    @Option(help: ArgumentHelp("The base: a model bundle.", valueName: "directory"))
+    var base: String
+
+    @Option(help: ArgumentHelp("Rows to learn from; may be given several times.", valueName: "file.jsonl"))
+    var data: [String]
+
+    @Option(help: ArgumentHelp("The split of --data to learn from; 'all' for every row.", valueName: "split"))
+    var split = "train"
+
+    @Option(help: ArgumentHelp("Rows to validate on; may be given several times.", valueName: "file.jsonl"))
+    var validation: [String] = []
+
+    @Option(help: ArgumentHelp("The split of --validation; 'all' for every row.", valueName: "split"))
+    var validationSplit = "dev"
+
+    @Option(help: ArgumentHelp("The adapter to write.", valueName: "adapter.gguf"))
+    var out: String
+
+    @Option(help: ArgumentHelp("An adapter to begin with instead of random values.", valueName: "adapter.gguf"))
+    var initial: String?
+
+    @Option(help: "Steps of the run.")
+    var steps = 2_000
+
+    @Option(help: "Examples a step.")
+    var batch = 64
+
+    @Option(help: "The highest learning rate.")
+    var learningRate: Float = 0.012
+
+    @Option(help: "Steps of linear warm-up.")
+    var warmUp = 30
+
+    @Option(help: "Weight decay of tensors with more than one dimension.")
+    var weightDecay: Float = 0.02
+
+    @Option(help: "The norm that gradients are clipped to; 0 for none.")
+    var clip: Float = 1
+
+    @Option(help: "Memory rows; by default one a patch.")
+    var slots: Int?
+
+    @Option(help: "Hidden width of the projector.")
+    var hidden = 128
+
+    @Option(help: "λ: scales the projected features.")
+    var lambda: Float = 0.01
+
+    @Option(help: "s: scales the memory's contribution.")
+    var scale: Float = 0.1
+
+    @Option(help: "The seed of values and order.")
+    var seed: UInt64 = 1
+
+    @Option(help: "Steps between validations; 0 for none.")
+    var validateEvery = 250
+
+    @Option(help: "Steps between checkpoints.")
+    var checkpointEvery = 50
+
+    @Option(help: "What happens at a row or photo that cannot be used.")
+    var onBadRow = BadRows.skip
+
+    @Option(help: ArgumentHelp("Where features are kept; by default ~/.cache/memvp/features.", valueName: "directory"))
+    var cache: String?
+
+    @Flag(help: "Go on from the run's checkpoint, if there is one.")
+    var resume = false
+
+    @Option(help: "Compute threads; by default as many as there are CPUs.")
+    var threads: Int?
+
+    @Flag(help: "Write each event as a line of JSON.")
+    var json = false
+
+    /// `--on-bad-row` as the command line names it.
+    enum BadRows: String, CaseIterable, ExpressibleByArgument {
+        case skip
+        case stop
+    }
+
+    func validate() throws {
+        for (name, value, range) in [
+            ("steps", steps, 1...10_000_000), ("batch", batch, 1...4_096), ("warm-up", warmUp, 0...1_000_000),
+            ("hidden", hidden, 1...8_192), ("checkpoint-every", checkpointEvery, 1...1_000_000),
+            ("validate-every", validateEvery, 0...1_000_000), ("threads", threads ?? 1, 1...256),
+            ("slots", slots ?? 1, 1...4_096),
+        ] where !range.contains(value) {
+            throw ValidationError(
+                "--\(name) is \(value); it must be \(range.lowerBound) to \(range.upperBound).")
+        }
+        guard learningRate > 0, learningRate.isFinite, clip >= 0, weightDecay >= 0 else {
+            throw ValidationError("--learning-rate must be positive, --clip and --weight-decay at least 0.")
+        }
+    }
+
+    func run() throws {
+        let model = ToolboxModelOptions.parsed(model: base, threads: threads)
+        let bundle = try model.bundle()
+        let compute = try model.compute()
+        let policy: BadRowPolicy = onBadRow == .stop ? .stop : .skip
+        let training = try rows(data, split, policy)
+        let checking = try rows(validation, validationSplit, policy)
+        let configuration = TrainingConfiguration(
+            batch: batch, steps: steps, learningRate: learningRate, warmUp: warmUp,
+            adamW: AdamWConfiguration(weightDecay: weightDecay), clip: clip, seed: seed,
+            slots: slots ?? bundle.patches, hidden: hidden, lambda: lambda, scale: scale,
+            validateEvery: validateEvery, checkpointEvery: checkpointEvery)
+        let view = ToolboxTrainingView(json: json)
+        let trainer = try Trainer(
+            bundle: bundle, compute: compute, configuration: configuration,
+            files: Trainer.Files(output: out, run: run(of: out), cache: cacheDirectory, initial: initial),
+            watch: view.show)
+        ToolboxInterrupt.watch()
+        let finished = try trainer.run(
+            training: training, validation: checking, badRows: policy, resume: resume, stop: ToolboxInterrupt.happened)
+        view.end(finished ? "\(out) is written." : "Stopped; --resume goes on from the checkpoint.")
+        if !finished { throw ExitCode(75) }
+    }
+
+    private func rows(_ paths: [String], _ split: String, _ policy: BadRowPolicy) throws(Failure) -> [ExampleRow] {
+        var rows: [ExampleRow] = []
+        var bad = 0
+        for path in paths {
+            rows += try ExampleRows.read(path: path, splits: split == "all" ? nil : [split], badRows: policy) { row in
+                bad += 1
+                ToolboxTerminal.write("memvp: left out \(row)\n")
+            }
+        }
+        if bad > 0 { ToolboxTerminal.write("memvp: \(bad) bad rows were left out\n") }
+        return rows
+    }
+
+    private func run(of output: String) -> String {
+        (output.hasSuffix(".gguf") ? String(output.dropLast(5)) : output) + ".train"
+    }
+
+    private var cacheDirectory: String {
+        if let cache { return cache }
+        let environment = ProcessInfo.processInfo.environment
+        let base = environment["XDG_CACHE_HOME"] ?? "\(environment["HOME"] ?? ".")/.cache"
+        return "\(base)/memvp/features"
+    }
+}
+
+/// Whether someone pressed Ctrl-C (or sent SIGTERM) since `watch`.
+enum ToolboxInterrupt {
+    private static let flag = Atomic<Bool>(false)
+
+    /// Begins to catch SIGINT and SIGTERM; a second one ends the program as usual.
+    static func watch() {
+        for number in [SIGINT, SIGTERM] {
+            signal(number) { caught in
+                ToolboxInterrupt.flag.store(true, ordering: .relaxed)
+                signal(caught, SIG_DFL)
+            }
+        }
+    }
+
+    /// Whether it happened.
+    static func happened() -> Bool { flag.load(ordering: .relaxed) }
+}

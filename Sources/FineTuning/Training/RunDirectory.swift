@@ -1,0 +1,108 @@
+// A run's directory, `adapter.train/`: log.jsonl, loss.svg, checkpoint.safetensors.
+//
+// Invariant: the log's lines are whole; on resuming, lines after the checkpoint's step are dropped, so the log tells one story.
+
+internal import Diagnostics
+internal import FoundationEssentials
+internal import SystemPackage
+
+/// One line of log.jsonl. Which fields are there depends on `event`.
+public struct TrainingRecord: Codable, Sendable {
+    /// start, step, validation, sample, checkpoint, end.
+    public var event: String
+    /// Steps done.
+    public var step: Int
+    /// Mean −ln p of the step's answer tokens.
+    public var loss: Double?
+    /// The learning rate of the step.
+    public var learningRate: Double?
+    /// Norm of the gradient before clipping.
+    public var gradientNorm: Double?
+    /// Tokens since the run began.
+    public var tokens: Int?
+    /// Seconds since the run began (of this process).
+    public var seconds: Double?
+    /// Mean −ln p on validation rows.
+    public var validationLoss: Double?
+    /// The same without the image.
+    public var blindLoss: Double?
+    /// The photo of a sample.
+    public var image: String?
+    /// The prompt's task in words: the question, or `caption`.
+    public var prompt: String?
+    /// What the adapter answers now.
+    public var answer: String?
+    /// What the data says.
+    public var reference: String?
+    /// Words for people: settings, counts, why a run ended.
+    public var note: String?
+
+    enum CodingKeys: String, CodingKey {
+        case event, step, loss, tokens, seconds, image, prompt, answer, reference, note
+        case learningRate = "learning_rate"
+        case gradientNorm = "gradient_norm"
+        case validationLoss = "validation_loss"
+        case blindLoss = "blind_loss"
+    }
+
+    init(_ event: String, step: Int) {
+        self.event = event
+        self.step = step
+    }
+}
+
+/// Files of one run.
+final class RunDirectory {
+    let path: String
+    var checkpointPath: String { "\(path)/checkpoint.safetensors" }
+    private let log: FileDescriptor
+    private(set) var records: [TrainingRecord] = []
+
+    /// Opens the directory; `keepingUpTo` drops log lines of later steps, nil begins a new log.
+    init(path: String, keepingUpTo step: Int?) throws(Failure) {
+        self.path = path
+        let logPath = "\(path)/log.jsonl"
+        var kept: [UInt8] = []
+        if let step {
+            let lines = (FileManager.default.contents(atPath: logPath).map { [UInt8]($0) } ?? []).split(separator: 10)
+            for line in lines {
+                guard let record = try? JSONDecoder().decode(TrainingRecord.self, from: Data(line)) else { continue }
+                if record.step > step { continue }
+                records.append(record)
+                kept += line + [10]
+            }
+        }
+        do {
+            try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+            log = try FileDescriptor.open(
+                FilePath(logPath), .writeOnly, options: [.create, .truncate, .closeOnExec],
+                permissions: [.ownerReadWrite, .groupRead, .otherRead])
+            try log.writeAll(kept)
+        } catch {
+            throw Failure(.cannotCreate, path, "cannot hold the run: \(error)", hint: "Name another --out.")
+        }
+    }
+
+    deinit { try? log.close() }
+
+    /// Appends a line.
+    func append(_ record: TrainingRecord) throws(Failure) {
+        records.append(record)
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        do {
+            try log.writeAll([UInt8](try encoder.encode(record)) + [10])
+        } catch {
+            let full = (error as? Errno) == .noSpace
+            throw Failure(full ? .noSpace : .inputOutput, "\(path)/log.jsonl", "cannot be written: \(error)")
+        }
+    }
+
+    /// Writes loss.svg anew.
+    func draw() throws(Failure) {
+        let curve = LossCurve(records)
+        guard FileManager.default.createFile(atPath: "\(path)/loss.svg", contents: Data(curve.svg.utf8)) else {
+            throw Failure(.cannotCreate, "\(path)/loss.svg", "cannot be written")
+        }
+    }
+}

@@ -1,0 +1,239 @@
+// A training run: data, steps, validations, samples, checkpoints, the finished adapter.
+//
+// Invariants: order and parameters follow from the seed and the step alone, so a resumed run equals one that was never stopped, to
+// the bit; the adapter file appears whole at the end. Failure modes: those of data, bundle and disk, each naming its file.
+
+public import Diagnostics
+internal import FoundationEssentials
+internal import Language
+public import MemVP
+internal import Specification
+public import Tensor
+internal import Text
+internal import Vision
+
+/// Trains an adapter on a bundle's frozen base.
+public final class Trainer {
+    /// What happens meanwhile, for whoever watches.
+    public enum Event: Sendable {
+        /// Features of photos are computed: how many of how many photos.
+        case features(Int, Int)
+        /// A photo or row was left out.
+        case badRow(String)
+        /// A step was done.
+        case step(TrainingRecord, of: Int)
+        /// A validation, a sample or a note.
+        case record(TrainingRecord)
+    }
+
+    /// Where things are.
+    public struct Files: Sendable {
+        /// The adapter to write.
+        public var output: String
+        /// The run's directory.
+        public var run: String
+        /// Where features are kept.
+        public var cache: String
+        /// An adapter to begin with, in place of random parameters.
+        public var initial: String?
+
+        /// Files of a run.
+        public init(output: String, run: String, cache: String, initial: String? = nil) {
+            self.output = output
+            self.run = run
+            self.cache = cache
+            self.initial = initial
+        }
+    }
+
+    private let bundle: ModelBundle
+    private let compute: Compute
+    private let configuration: TrainingConfiguration
+    private let files: Files
+    private let watch: (Event) -> Void
+    private let builder: ExampleBuilder
+    private var training: [PreparedExample] = []
+    private var validation: [(row: ExampleRow, example: PreparedExample)] = []
+    private var dataHash = ""
+
+    /// A run on `bundle`.
+    public init(
+        bundle: ModelBundle, compute: Compute, configuration: TrainingConfiguration, files: Files,
+        watch: @escaping (Event) -> Void
+    ) throws(Failure) {
+        self.bundle = bundle
+        self.compute = compute
+        self.configuration = configuration
+        self.files = files
+        self.watch = watch
+        builder = try ExampleBuilder(bundle)
+    }
+
+    /// Trains on `rows` until the last step or until `stop` says so, which saves a checkpoint.
+    ///
+    /// - Parameter resume: go on from the run's checkpoint; without one the run begins.
+    /// - Returns: whether the run is complete and the adapter written.
+    /// - Throws: the failures above.
+    public func run(
+        training rows: [ExampleRow], validation validationRows: [ExampleRow], badRows: BadRowPolicy, resume: Bool,
+        stop: () -> Bool
+    ) throws(Failure) -> Bool {
+        let features = try PhotoFeatures(bundle: bundle, compute: compute, directory: files.cache)
+        try prepare(rows, validationRows, features, badRows, stop)
+        let adapter = try makeAdapter()
+        let checkpoint = "\(files.run)/checkpoint.safetensors"
+        var done = 0
+        if resume, FileManager.default.fileExists(atPath: checkpoint) {
+            done = try Checkpoint.restore(
+                adapter, configuration: configuration, dataHash: dataHash, from: checkpoint)
+        }
+        let directory = try RunDirectory(path: files.run, keepingUpTo: done > 0 ? done : nil)
+        let runner = try TrainingStep(
+            bundle: bundle, compute: compute, adapter: adapter, store: features.store, rows: 1_024,
+            sequences: min(configuration.batch, 64))
+        let samples = try SampleWriter(bundle: bundle, compute: compute, store: features.store, builder: builder)
+        return try loop(adapter, runner, samples, directory, from: done, stop)
+    }
+
+    // MARK: The loop
+
+    private func loop(
+        _ adapter: TrainableAdapter, _ runner: TrainingStep, _ samples: SampleWriter, _ directory: RunDirectory,
+        from done: Int, _ stop: () -> Bool
+    ) throws(Failure) -> Bool {
+        let c = configuration
+        var tokens = directory.records.last(where: { $0.event == "step" })?.tokens ?? 0
+        let start = ContinuousClock.now
+        var begin = TrainingRecord("start", step: done)
+        begin.note = "\(training.count) examples, \(validation.count) for validation, kernels \(compute.kernels.name)"
+        try directory.append(begin)
+        for step in done..<c.steps {
+            let rate = c.schedule.rate(at: step)
+            let result = try runner.step(
+                batch(step), step: step + 1, learningRate: rate, configuration: configuration)
+            tokens += result.tokens
+            var record = TrainingRecord("step", step: step + 1)
+            record.loss = result.loss
+            record.learningRate = Double(rate)
+            record.gradientNorm = result.gradientNorm
+            record.tokens = tokens
+            record.seconds = start.duration(to: .now) / .seconds(1)
+            try directory.append(record)
+            watch(.step(record, of: c.steps))
+            let isLast = step + 1 == c.steps
+            if c.validateEvery > 0, isLast || (step + 1) % c.validateEvery == 0 {
+                try validate(adapter, runner, samples, directory, step: step + 1)
+            }
+            let stopping = stop()
+            if isLast || stopping || (step + 1) % c.checkpointEvery == 0 {
+                try Checkpoint.save(
+                    adapter, step: step + 1, configuration: c, dataHash: dataHash, to: directory.checkpointPath)
+                try directory.draw()
+            }
+            if stopping && !isLast { return false }
+        }
+        try AdapterFile.write(
+            adapter.configuration, tensors: adapter.tensors, base: bundle.base,
+            name: "\(bundle.description.name) adapter", to: files.output)
+        try directory.append(TrainingRecord("end", step: c.steps))
+        return true
+    }
+
+    /// The examples of a step: every epoch in an order of its own that follows from the seed.
+    private func batch(_ step: Int) -> [PreparedExample] {
+        var result: [PreparedExample] = []
+        var position = step * configuration.batch
+        while result.count < configuration.batch {
+            let epoch = position / training.count
+            if order.epoch != epoch {
+                var random = TrainingRandom(seed: configuration.seed, stream: UInt64(epoch) + 1)
+                order = (epoch, random.permutation(training.count))
+            }
+            result.append(training[order.places[position % training.count]])
+            position += 1
+        }
+        return result
+    }
+    private var order: (epoch: Int, places: [Int]) = (-1, [])
+
+    private func validate(
+        _ adapter: TrainableAdapter, _ runner: TrainingStep, _ samples: SampleWriter, _ directory: RunDirectory,
+        step: Int
+    ) throws(Failure) {
+        guard !validation.isEmpty else { return }
+        let examples = validation.prefix(configuration.validationLimit).map(\.example)
+        var record = TrainingRecord("validation", step: step)
+        record.validationLoss = try runner.loss(examples)
+        record.blindLoss = try runner.loss(examples, blind: true)
+        try directory.append(record)
+        watch(.record(record))
+        let some = [0, validation.count / 3, 2 * validation.count / 3]
+        for sample in try samples.answers(adapter, some.map { validation[$0] }, step: step) {
+            try directory.append(sample)
+            watch(.record(sample))
+        }
+    }
+
+    // MARK: Preparation
+
+    private func prepare(
+        _ rows: [ExampleRow], _ validationRows: [ExampleRow], _ features: PhotoFeatures, _ policy: BadRowPolicy,
+        _ stop: () -> Bool
+    ) throws(Failure) {
+        var identity = ""
+        let limit = min(1_024, bundle.language.positions)
+        var faults: [String: Failure] = [:]
+        for (index, row) in (rows + validationRows).enumerated() {
+            if stop() { throw Failure(.temporary, files.run, "was stopped before the first step") }
+            watch(.features(index, rows.count + validationRows.count))
+            do throws(Failure) {
+                if let fault = faults[row.image] { throw fault }
+                let example: PreparedExample
+                do throws(Failure) {
+                    example = try builder.example(row, photo: try features.key(row.image))
+                } catch {
+                    faults[row.image] = error
+                    throw error
+                }
+                guard example.tokens.count <= limit, example.promptCount >= 1 else {
+                    throw Failure(
+                        .promptTooLong, "line \(row.line)", "has \(example.tokens.count) tokens; \(limit) fit")
+                }
+                if index < rows.count { training.append(example) } else { validation.append((row, example)) }
+                identity += "\(example.photo) \(example.tokens)\n"
+            } catch {
+                // A full disk or a broken cache is not the row's fault.
+                if policy == .stop || [.noSpace, .inputOutput, .cannotCreate].contains(error.code) { throw error }
+                watch(.badRow("\(error)"))
+            }
+        }
+        features.store.release()
+        guard !training.isEmpty else {
+            throw Failure(.specInvalid, "training data", "has no example that can be used")
+        }
+        dataHash = ModelBundle.sha256(of: Array(identity.utf8))
+    }
+
+    private func makeAdapter() throws(Failure) -> TrainableAdapter {
+        let c = configuration
+        if let path = files.initial {
+            let (shape, tensors) = try AdapterFile.tensors(path: path, base: bundle.base)
+            return TrainableAdapter(shape, tensors: tensors)
+        }
+        guard c.slots >= bundle.vision.patches else {
+            throw Failure(
+                .configurationInvalid, "--slots \(c.slots)",
+                "is fewer than the encoder's \(bundle.vision.patches) patches")
+        }
+        return TrainableAdapter(
+            Adapter.Configuration(
+                features: bundle.vision.features, hidden: c.hidden,
+                width: bundle.language.configuration.width, slots: c.slots, lambda: c.lambda, scale: c.scale),
+            seed: c.seed)
+    }
+}
+
+extension ModelBundle {
+    /// Patches of a photo: the fewest memory rows that an adapter may have.
+    public var patches: Int { vision.patches }
+}

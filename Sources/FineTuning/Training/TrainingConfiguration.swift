@@ -1,0 +1,59 @@
+// What a training run is made of; stored in its checkpoints, so that a resumed run is the same run.
+
+/// Settings of a run.
+public struct TrainingConfiguration: Sendable, Equatable, Codable {
+    /// Examples in a step.
+    public var batch: Int
+    /// Steps of the run.
+    public var steps: Int
+    /// The highest learning rate.
+    public var learningRate: Float
+    /// Steps of linear warm-up.
+    public var warmUp: Int
+    /// The optimiser's constants.
+    public var adamW: AdamWConfiguration
+    /// The norm that the gradient is clipped to; 0 for none.
+    public var clip: Float
+    /// The seed of parameters and order.
+    public var seed: UInt64
+    /// Memory rows.
+    public var slots: Int
+    /// Hidden width of the projector.
+    public var hidden: Int
+    /// λ of the equation.
+    public var lambda: Float
+    /// s of the equation.
+    public var scale: Float
+    /// Steps between validations; 0 for none.
+    public var validateEvery: Int
+    /// Steps between checkpoints.
+    public var checkpointEvery: Int
+    /// Validation examples.
+    public var validationLimit: Int
+
+    /// Settings with the defaults of the command line (docs/TRAINING.md says where they come from).
+    public init(
+        batch: Int = 64, steps: Int = 2_000, learningRate: Float = 0.012, warmUp: Int = 30,
+        adamW: AdamWConfiguration = AdamWConfiguration(), clip: Float = 1, seed: UInt64 = 1, slots: Int = 81,
+        hidden: Int = 128, lambda: Float = 0.01, scale: Float = 0.1, validateEvery: Int = 250,
+        checkpointEvery: Int = 50, validationLimit: Int = 500
+    ) {
+        self.batch = batch
+        self.steps = steps
+        self.learningRate = learningRate
+        self.warmUp = warmUp
+        self.adamW = adamW
+        self.clip = clip
+        self.seed = seed
+        self.slots = slots
+        self.hidden = hidden
+        self.lambda = lambda
+        self.scale = scale
+        self.validateEvery = validateEvery
+        self.checkpointEvery = checkpointEvery
+        self.validationLimit = validationLimit
+    }
+
+    /// The schedule of learning rates.
+    var schedule: LearningRate { LearningRate(peak: learningRate, warmUp: warmUp, steps: steps) }
+}

@@ -1,0 +1,84 @@
+// Rows of data as sequences with features: what the trainer draws its batches from.
+
+internal import Diagnostics
+internal import MemVP
+internal import Specification
+internal import Tensor
+internal import Text
+internal import Vision
+
+/// One example: a tokenised row and the photo it belongs to.
+struct PreparedExample {
+    /// Prompt, answer and end token.
+    let tokens: [Int32]
+    /// How many of them are the prompt.
+    let promptCount: Int
+    /// SHA-256 of the photo, its key in the feature store.
+    let photo: String
+
+    /// The sequence to learn from, each target with the same weight.
+    func sequence(weight: Float) -> TrainingSequence {
+        TrainingSequence(
+            input: Array(tokens.dropLast()),
+            targets: (promptCount..<tokens.count).map { ($0 - 1, tokens[$0]) }, weight: weight)
+    }
+
+    /// Tokens that are predicted.
+    var targetCount: Int { tokens.count - promptCount }
+}
+
+/// Turns rows into examples.
+struct ExampleBuilder {
+    private let bundle: ModelBundle
+    private let forms: [TaskKind: (template: PromptTemplate, form: AnswerForm)]
+
+    /// Reads the bundle's templates.
+    ///
+    /// - Throws: `model_invalid` for a template that cannot be used.
+    init(_ bundle: ModelBundle) throws(Failure) {
+        self.bundle = bundle
+        var forms: [TaskKind: (PromptTemplate, AnswerForm)] = [:]
+        for (kind, template) in bundle.description.templates {
+            guard let style = AnswerForm.Style(rawValue: template.style) else {
+                throw Failure(.modelInvalid, "\(bundle.path)/model.yaml: style", "is \(template.style)")
+            }
+            forms[kind] = (
+                try PromptTemplate(template.prompt, placeholders: kind == .ask ? ["question"] : []),
+                try AnswerForm(separator: template.separator, end: template.end, style: style, bundle.tokenizer)
+            )
+        }
+        self.forms = forms
+    }
+
+    /// The row in tokens.
+    ///
+    /// - Throws: `model_missing` when the bundle has no template for such a row.
+    func example(_ row: ExampleRow, photo: String) throws(Failure) -> PreparedExample {
+        let (prompt, answer, form) = try parts(row.task)
+        let example = form.example(answer, after: prompt, bundle.tokenizer)
+        return PreparedExample(tokens: example.tokens, promptCount: example.promptCount, photo: photo)
+    }
+
+    /// The prompt of a task in tokens, with the form its answer has.
+    func prompt(_ task: ExampleRow.Task) throws(Failure) -> (tokens: [Int32], form: AnswerForm) {
+        let (prompt, _, form) = try parts(task)
+        return (bundle.tokenizer.prompt(prompt), form)
+    }
+
+    private func parts(_ task: ExampleRow.Task) throws(Failure) -> ([TextPart], String, AnswerForm) {
+        let kind: TaskKind
+        let answer: String
+        var values: [String: String] = [:]
+        switch task {
+        case .caption(let caption): (kind, answer) = (.caption, caption)
+        case .question(let question, let text):
+            (kind, answer) = (.ask, text)
+            values["question"] = question
+        }
+        guard let entry = forms[kind] else {
+            throw Failure(
+                .modelMissing, bundle.path, "has no template for \(kind.rawValue)", hint: "Convert the model again.")
+        }
+        return (try entry.template.parts(values), answer, entry.form)
+    }
+}

@@ -1,0 +1,133 @@
+// One step of training: a batch in groups that fit the buffers, its gradient, clipping, AdamW.
+
+internal import Diagnostics
+internal import MemVP
+internal import Tensor
+
+/// What a step did.
+struct StepResult {
+    /// Mean −ln p of the answer tokens, in nats.
+    var loss: Double
+    /// Tokens that went through the decoder.
+    var tokens: Int
+    /// Answer tokens.
+    var targets: Int
+    /// Norm of the gradient before clipping.
+    var gradientNorm: Double
+}
+
+/// Runs steps on an adapter; owns the buffers.
+final class TrainingStep {
+    let adapter: TrainableAdapter
+    private let compute: Compute
+    private let decoder: DecoderGradient
+    private let projector: ProjectorGradient
+    private let bank: MemoryBank
+    private let store: FeatureStore
+    private let rounded: Bool
+
+    /// Room for groups of `sequences` examples of together `rows` tokens.
+    init(
+        bundle: ModelBundle, compute: Compute, adapter: TrainableAdapter, store: FeatureStore, rows: Int,
+        sequences: Int, reference: Bool = false
+    ) throws(Failure) {
+        let c = adapter.configuration
+        self.adapter = adapter
+        self.compute = compute
+        self.store = store
+        rounded = bundle.precision == .int8
+        decoder = try DecoderGradient(
+            model: bundle.language, compute: compute, rows: rows, sequenceCapacity: sequences, slots: c.slots,
+            reference: reference)
+        projector = ProjectorGradient(
+            adapter: adapter, compute: compute, capacity: sequences, patches: store.patches)
+        bank = MemoryBank(capacity: sequences, slots: c.slots, width: c.width)
+    }
+
+    /// The longest example that fits, in tokens.
+    var longest: Int { decoder.rowCapacity }
+
+    /// The mean loss of examples, without learning from them.
+    func loss(_ examples: [PreparedExample], blind: Bool = false) throws(Failure) -> Double {
+        var total = 0.0
+        for group in groups(examples) {
+            try prepare(group, blind: blind)
+            total += decoder.run(group.map { $0.sequence(weight: 1) }, bank: bank, gradients: false).reduce(0, +)
+        }
+        return total / Double(max(1, examples.reduce(0) { $0 + $1.targetCount }))
+    }
+
+    /// Adds the gradient of the mean loss of `examples` to the parameters' gradients, which are cleared first.
+    func gradient(_ examples: [PreparedExample]) throws(Failure) -> StepResult {
+        for parameter in adapter.parameters {
+            compute.clear(parameter.gradient, rows: parameter.gradient.capacity)
+        }
+        let targets = examples.reduce(0) { $0 + $1.targetCount }
+        let weight = 1 / Float(max(1, targets))
+        var total = 0.0
+        for group in groups(examples) {
+            try prepare(group, blind: false)
+            total += decoder.run(group.map { $0.sequence(weight: weight) }, bank: bank, gradients: true).reduce(0, +)
+            projector.backward(bank)
+        }
+        return StepResult(
+            loss: total / Double(max(1, targets)), tokens: examples.reduce(0) { $0 + $1.tokens.count - 1 },
+            targets: targets, gradientNorm: 0)
+    }
+
+    /// One step of AdamW on a batch; `step` counts from 1.
+    func step(
+        _ examples: [PreparedExample], step: Int, learningRate: Float, configuration: TrainingConfiguration
+    ) throws(Failure) -> StepResult {
+        var result = try gradient(examples)
+        var gradients = adapter.parameters.map { $0.gradientValues() }
+        var square = 0.0
+        for gradient in gradients {
+            for value in gradient { square += Double(value) * Double(value) }
+        }
+        result.gradientNorm = square.squareRoot()
+        guard result.gradientNorm.isFinite, result.loss.isFinite else {
+            throw Failure(
+                .internalError, "step \(step)", "has a loss or a gradient that is not a number",
+                hint: "Lower --learning-rate, and resume from the last checkpoint.")
+        }
+        if configuration.clip > 0, result.gradientNorm > Double(configuration.clip) {
+            let factor = configuration.clip / Float(result.gradientNorm)
+            for index in gradients.indices {
+                for place in gradients[index].indices { gradients[index][place] *= factor }
+            }
+        }
+        for (parameter, gradient) in zip(adapter.parameters, gradients) {
+            parameter.step(configuration.adamW, gradient: gradient, step: step, learningRate: learningRate)
+        }
+        return result
+    }
+
+    /// Examples in groups that fit the buffers, in order.
+    private func groups(_ examples: [PreparedExample]) -> [[PreparedExample]] {
+        var groups: [[PreparedExample]] = []
+        var group: [PreparedExample] = []
+        var rows = 0
+        for example in examples {
+            let count = example.tokens.count - 1
+            if rows + count > decoder.rowCapacity || group.count == bank.capacity {
+                groups.append(group)
+                group = []
+                rows = 0
+            }
+            group.append(example)
+            rows += count
+        }
+        if !group.isEmpty { groups.append(group) }
+        return groups
+    }
+
+    private func prepare(_ group: [PreparedExample], blind: Bool) throws(Failure) {
+        if !blind {
+            for (index, example) in group.enumerated() {
+                try store.read(example.photo, into: projector.features, at: index * store.patches, compute: compute)
+            }
+        }
+        projector.forward(shown: group.map { _ in !blind }, bank: bank, rounded: rounded)
+    }
+}
