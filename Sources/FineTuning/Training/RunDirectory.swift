@@ -100,8 +100,14 @@ final class RunDirectory {
 
     /// Writes loss.svg anew.
     func draw() throws(Failure) {
-        let curve = LossCurve(records)
-        guard FileManager.default.createFile(atPath: "\(path)/loss.svg", contents: Data(curve.svg.utf8)) else {
+        func points(_ event: String, _ loss: (TrainingRecord) -> Double?) -> [TrainingLog.Point] {
+            records.compactMap { record in
+                record.event == event ? loss(record).map { TrainingLog.Point(step: record.step, loss: $0) } : nil
+            }
+        }
+        let drawing = LossCurve.svg(
+            training: points("step", \.loss), validation: points("validation", \.validationLoss))
+        guard FileManager.default.createFile(atPath: "\(path)/loss.svg", contents: Data(drawing.utf8)) else {
             throw Failure(.cannotCreate, "\(path)/loss.svg", "cannot be written")
         }
     }
