@@ -60,7 +60,7 @@ targets += library("Specification", ["CYAML", "Diagnostics"])
 targets += library("Spool", ["CLinux", "Diagnostics", heap, system])
 targets += library("Control", ["Diagnostics", logging] + nio, fixtures: true)
 targets += library(
-    "MemVP", ["Diagnostics", "Language", "ModelFile", "Specification", "Tensor", "Text", "Vision", crypto],
+    "MemVP", ["CLinux", "Diagnostics", "Language", "ModelFile", "Specification", "Tensor", "Text", "Vision", crypto],
     fixtures: true)
 targets += library(
     "FineTuning",

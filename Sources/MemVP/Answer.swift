@@ -44,6 +44,12 @@ public struct ChoiceProbability: Sendable, Equatable {
     public let choice: String
     /// Its probability; those of one task sum to 1.
     public let probability: Double
+
+    /// A choice with its probability.
+    public init(choice: String, probability: Double) {
+        self.choice = choice
+        self.probability = probability
+    }
 }
 
 /// What came of one image's tasks.

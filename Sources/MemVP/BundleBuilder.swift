@@ -1,49 +1,141 @@
 // Makes bundles: converts a base model, adds adapters, writes model.yaml last, so that a directory with a model.yaml is
 // a whole bundle.
+//
+// Invariant: model.yaml names whole files at every moment. An adapter that replaces another gets a file name that
+// model.yaml does not name yet, then model.yaml changes hands in one rename, then the old file goes.
 
 public import Diagnostics
 internal import FoundationEssentials
 internal import ModelFile
 public import Specification
 public import Tensor
+internal import Text
 internal import Vision
 
 /// Conversions into bundles.
 public enum BundleBuilder {
+    /// What a bundle says of a base model.
+    private struct Labels {
+        var name: String
+        var licence: String
+        /// The control token that ends answers.
+        var end: String
+        /// The side of the encoder's images, in pixels.
+        var side: Int
+    }
+
     /// Converts SmolLM2-135M-Instruct (GGUF) and EfficientNet-Lite2 (PyTorch) into the default bundle.
     ///
     /// - Parameters:
     ///   - progress: called with a stage's name and the part done, 0 ... 1.
-    /// - Throws: the readers' failures; `cannot_create` when the directory exists with a bundle in it.
+    /// - Throws: the readers' failures; `cannot_create` when the directory cannot be made.
     public static func convertDefault(
         language: String, vision: String, to bundle: String, precision: Precision,
         progress: (_ stage: String, _ part: Double) -> Void
     ) throws(Failure) {
-        try makeDirectory(bundle)
-        let languageSource = try GGUFFile(path: language)
-        try LlamaConversion.convert(
-            languageSource, sourceHash: try ModelBundle.sha256(ofFile: language), to: "\(bundle)/language.gguf",
-            precision: precision, progress: { progress("language model", $0) })
-        let visionSource = try PyTorchFile(path: vision)
-        progress("vision encoder", 0)
-        try EfficientNetConversion(visionSource, side: 260, precision: precision).write(
-            to: "\(bundle)/vision.gguf", sourceHash: ModelBundle.sha256(ofFile: vision))
-        progress("vision encoder", 1)
-        let description = ModelDescription(
+        let labels = Labels(
             name: "SmolLM2-135M-Instruct + EfficientNet-Lite2",
-            licence: "SmolLM2-135M-Instruct: Apache-2.0; EfficientNet-Lite2: Apache-2.0",
-            image: ModelDescription.Image(side: 260, divisor: 1, mean: [127, 127, 127], deviation: [128, 128, 128]),
-            templates: [
-                .caption: ModelDescription.Template(
-                    prompt: "Caption:", separator: " ", end: "<|endoftext|>", style: "caption"),
-                .ask: ModelDescription.Template(
-                    prompt: "Question: {question} Answer:", separator: " ", end: "<|endoftext|>", style: "lowercase"),
-            ],
-            adapters: [:], files: [:])
-        try seal(description, in: bundle)
+            licence: "SmolLM2-135M-Instruct: Apache-2.0; EfficientNet-Lite2: Apache-2.0", end: "<|endoftext|>",
+            side: 260)
+        try convert(GGUFFile(path: language), vision, labels, to: bundle, precision, progress)
     }
 
-    /// Converts a MemVP adapter (safetensors: fc1, fc2, e1, e2) and adds it to a bundle.
+    /// Converts a `llama` GGUF from elsewhere, with an EfficientNet-Lite for its eyes, into a bundle without adapters.
+    ///
+    /// - Parameters:
+    ///   - vision: a PyTorch checkpoint of EfficientNet-Lite, or another bundle's vision.gguf of the same precision.
+    ///   - name: what answers call the model; by default the GGUF's own name.
+    ///   - licence: the licences, in words; by default what the GGUF says.
+    ///   - end: the control token that ends answers; by default the GGUF's end of text.
+    ///   - side: the side of the images the checkpoint was trained for; a vision.gguf knows its own.
+    ///   - progress: called with a stage's name and the part done, 0 ... 1.
+    /// - Throws: the readers' failures; `model_unsupported` for another architecture or precision; `model_invalid` when
+    ///   there is no such end token; `cannot_create`.
+    public static func importLanguage(
+        _ language: String, vision: String, name: String?, licence: String?, end: String?, side: Int,
+        to bundle: String, precision: Precision, progress: (_ stage: String, _ part: Double) -> Void
+    ) throws(Failure) {
+        let source = try GGUFFile(path: language)
+        let tokenizer: any Tokenizer
+        do { tokenizer = try source.metadata.tokenizer() } catch { throw error.about(language) }
+        let declared = tokenizer.specialTokens.end.map {
+            String(decoding: tokenizer.surface(of: $0).bytes, as: UTF8.self)
+        }
+        guard let end = end ?? declared, tokenizer.controlToken(end) != nil else {
+            throw Failure(
+                .modelInvalid, language, "has no control token \(end ?? declared ?? "that ends a text")",
+                hint: "Name one of its control tokens with --end.")
+        }
+        let ownName = try source.optionalString("general.name")
+        let ownLicence = try source.optionalString("general.license")
+        let labels = Labels(
+            name: name ?? ownName ?? "language model",
+            licence: licence ?? ownLicence ?? "not stated by the source", end: end, side: side)
+        try convert(source, vision, labels, to: bundle, precision, progress)
+    }
+
+    /// Writes a bundle's language model as a Q8_0 `llama` GGUF, which llama.cpp runs; adapters and encoder stay behind.
+    ///
+    /// - Throws: the bundle's and the writer's failures.
+    public static func exportLanguage(
+        _ bundle: String, to target: String, progress: (_ stage: String, _ part: Double) -> Void
+    ) throws(Failure) {
+        _ = try ModelBundle.description(in: bundle)
+        try LlamaExport(GGUFFile(path: "\(bundle)/language.gguf")).write(to: target) { progress("language model", $0) }
+    }
+
+    private static func convert(
+        _ language: GGUFFile, _ vision: String, _ labels: Labels, to bundle: String, _ precision: Precision,
+        _ progress: (_ stage: String, _ part: Double) -> Void
+    ) throws(Failure) {
+        try makeDirectory(bundle)
+        try LlamaConversion.convert(
+            language, sourceHash: try ModelBundle.sha256(ofFile: language.path), to: "\(bundle)/language.gguf",
+            precision: precision, progress: { progress("language model", $0) })
+        progress("vision encoder", 0)
+        var side = labels.side
+        if try GGUFFile.begins(vision) {
+            side = try copyEncoder(vision, to: "\(bundle)/vision.gguf", precision)
+        } else {
+            try EfficientNetConversion(PyTorchFile(path: vision), side: side, precision: precision).write(
+                to: "\(bundle)/vision.gguf", sourceHash: ModelBundle.sha256(ofFile: vision))
+        }
+        progress("vision encoder", 1)
+        let description = ModelDescription(
+            name: labels.name, licence: labels.licence,
+            image: ModelDescription.Image(side: side, divisor: 1, mean: [127, 127, 127], deviation: [128, 128, 128]),
+            templates: [
+                .caption: ModelDescription.Template(
+                    prompt: "Caption:", separator: " ", end: labels.end, style: "caption"),
+                .ask: ModelDescription.Template(
+                    prompt: "Question: {question} Answer:", separator: " ", end: labels.end, style: "lowercase"),
+            ],
+            adapters: [:], files: [:])
+        try seal(description, files: ["language.gguf", "vision.gguf"], in: bundle)
+    }
+
+    /// Takes over another bundle's encoder; returns the side of its images.
+    private static func copyEncoder(
+        _ source: String, to target: String, _ precision: Precision
+    ) throws(Failure) -> Int {
+        let file = try GGUFFile(path: source)
+        let configuration = try EfficientNetLite(file: file).configuration
+        guard configuration.precision == precision else {
+            throw Failure(
+                .modelUnsupported, source, "is \(configuration.precision.rawValue)",
+                hint: "Give the encoder of a bundle of the precision \(precision.rawValue), or the PyTorch file.")
+        }
+        let output = try OutputFile(path: target)
+        let mapping = file.mapping
+        try output.write(mapping.bytes)
+        try output.commit()
+        return configuration.side
+    }
+
+    /// How far the adding of an adapter has come.
+    enum AddingStep { case written, described }
+
+    /// Converts a MemVP adapter (safetensors: fc1, fc2, e1, e2) and adds it to a bundle, in place of one of that name.
     ///
     /// - Parameters:
     ///   - name: the adapter's name in the bundle.
@@ -52,9 +144,18 @@ public enum BundleBuilder {
     public static func addAdapter(
         _ source: String, name: String, kinds: [TaskKind], lambda: Float = 0.01, scale: Float = 0.1, to bundle: String
     ) throws(Failure) {
+        try addAdapter(source, name: name, kinds: kinds, lambda: lambda, scale: scale, to: bundle) { _ in }
+    }
+
+    /// The same; `after` is called between the steps, for tests that fail there.
+    static func addAdapter(
+        _ source: String, name: String, kinds: [TaskKind], lambda: Float = 0.01, scale: Float = 0.1, to bundle: String,
+        after: (AddingStep) throws(Failure) -> Void
+    ) throws(Failure) {
         var description = try ModelBundle.description(in: bundle)
-        let base = try BaseIdentity(
-            language: GGUFFile(path: "\(bundle)/language.gguf"), vision: GGUFFile(path: "\(bundle)/vision.gguf"))
+        let language = try GGUFFile(path: "\(bundle)/language.gguf")
+        let vision = try GGUFFile(path: "\(bundle)/vision.gguf")
+        let base = try BaseIdentity(language: language, vision: vision)
         let file = try SafetensorsFile(path: source)
         let fc1 = try file.tensor(named: "fc1.weight").shape
         let fc2 = try file.tensor(named: "fc2.weight").shape
@@ -72,27 +173,59 @@ public enum BundleBuilder {
             _ = try Adapter(configuration, tensors: tensors, precision: .float32)
         } catch { throw error.about(source) }
         try makeDirectory("\(bundle)/adapters")
+        let encoder = try VisionEncoder(file: vision)
+        let width = try language.integer("llama.embedding_length")
+        let fits =
+            configuration.width == width && configuration.features == encoder.features
+            && configuration.slots >= encoder.patches
+        guard fits else {
+            throw Failure(
+                .adapterMismatch, source, "does not fit the widths of \(bundle)",
+                hint:
+                    "This base has \(encoder.patches) patches of \(encoder.features) features, and tokens of width \(width)."
+            )
+        }
+        let replaced = description.files.keys.filter { ModelBundle.adapterName(ofFile: $0) == name }
+        let target = unnamedFile(for: name, in: description)
         try AdapterFile.write(
-            configuration, tensors: tensors, base: base, name: name, to: "\(bundle)/adapters/\(name).gguf")
+            configuration, tensors: tensors, base: base, name: name, to: "\(bundle)/\(target)")
+        try after(.written)
+        for file in replaced { description.files[file] = nil }
+        description.files[target] = try ModelBundle.sha256(ofFile: "\(bundle)/\(target)")
         for kind in kinds { description.adapters[kind] = name }
-        try seal(description, in: bundle)
+        try write(description, in: bundle)
+        try after(.described)
+        // One that stays is no harm: model.yaml does not name it, and the next adapter of the name may take its place.
+        for file in replaced { try? FileManager.default.removeItem(atPath: "\(bundle)/\(file)") }
     }
 
-    /// Hashes every file of the bundle and writes model.yaml.
-    static func seal(_ description: ModelDescription, in bundle: String) throws(Failure) {
+    /// Hashes the bundle's files and writes model.yaml.
+    static func seal(_ description: ModelDescription, files: [String], in bundle: String) throws(Failure) {
         var description = description
-        description.files = [:]
-        var names = ["language.gguf", "vision.gguf"]
-        let adapters = (try? FileManager.default.contentsOfDirectory(atPath: "\(bundle)/adapters")) ?? []
-        names += adapters.filter { $0.hasSuffix(".gguf") && !$0.hasPrefix(".") }.map { "adapters/\($0)" }
-        for name in names { description.files[name] = try ModelBundle.sha256(ofFile: "\(bundle)/\(name)") }
-        let path = "\(bundle)/model.yaml"
-        do {
-            try Data(description.yaml.utf8).write(to: URL(filePath: path), options: .atomic)
-        } catch {
-            throw Failure(
-                .cannotCreate, path, "cannot be written", hint: "Check the directory's permissions and free space.")
+        for file in files { description.files[file] = try ModelBundle.sha256(ofFile: "\(bundle)/\(file)") }
+        try write(description, in: bundle)
+    }
+
+    /// The first of adapters/NAME.gguf, adapters/NAME.2.gguf, … that model.yaml does not name.
+    private static func unnamedFile(for name: String, in description: ModelDescription) -> String {
+        var file = "adapters/\(name).gguf"
+        var number = 2
+        while description.files[file] != nil {
+            file = "adapters/\(name).\(number).gguf"
+            number += 1
         }
+        return file
+    }
+
+    /// Writes model.yaml, durable and in one step: from then on the bundle is what it says.
+    private static func write(_ description: ModelDescription, in bundle: String) throws(Failure) {
+        let path = "\(bundle)/model.yaml"
+        let bytes = Array(description.yaml.utf8)
+        // What cannot be read back must not be written.
+        _ = try ModelDescription(yaml: bytes, named: path)
+        let output = try OutputFile(path: path)
+        try output.write(bytes)
+        try output.commit()
     }
 
     static func makeDirectory(_ path: String) throws(Failure) {

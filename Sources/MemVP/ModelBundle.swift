@@ -59,8 +59,13 @@ public final class ModelBundle: Sendable {
         let base = try BaseIdentity(language: languageFile, vision: visionFile)
         self.base = base
         var adapters: [String: Adapter] = [:]
-        for file in yaml.files.keys.sorted() where file.hasPrefix("adapters/") && file.hasSuffix(".gguf") {
-            let name = String(file.dropFirst("adapters/".count).dropLast(".gguf".count))
+        for file in yaml.files.keys.sorted() {
+            guard let name = ModelBundle.adapterName(ofFile: file) else { continue }
+            guard adapters[name] == nil else {
+                throw Failure(
+                    .modelInvalid, "\(path)/model.yaml", "names two files for the adapter \(name)",
+                    hint: "Add the adapter again to a bundle that has it once.")
+            }
             adapters[name] = try AdapterFile.read(
                 path: "\(path)/\(file)", precision: language.configuration.precision,
                 base: base)
@@ -89,6 +94,17 @@ public final class ModelBundle: Sendable {
 
     /// Memory rows of the widest adapter.
     public var slots: Int { adapters.values.map(\.configuration.slots).max() ?? 1 }
+
+    /// The adapter that a file of a bundle holds: NAME of adapters/NAME.gguf and of adapters/NAME.2.gguf, which stands
+    /// where an adapter replaced another; nil for other files.
+    static func adapterName(ofFile file: String) -> String? {
+        guard file.hasPrefix("adapters/"), file.hasSuffix(".gguf") else { return nil }
+        let stem = file.dropFirst("adapters/".count).dropLast(".gguf".count)
+        guard let dot = stem.lastIndex(of: "."), Int(stem[stem.index(after: dot)...]) != nil else {
+            return String(stem)
+        }
+        return String(stem[..<dot])
+    }
 
     /// Reads model.yaml alone.
     ///
@@ -133,7 +149,7 @@ public final class ModelBundle: Sendable {
     /// The SHA-256 of bytes in lower-case hexadecimal.
     public static func sha256(of bytes: [UInt8]) -> String { hexadecimal(SHA256.hash(data: bytes)) }
 
-    private static func hexadecimal(_ digest: SHA256.Digest) -> String {
+    static func hexadecimal(_ digest: SHA256.Digest) -> String {
         let digits = Array("0123456789abcdef".utf8)
         var text: [UInt8] = []
         for byte in digest { text += [digits[Int(byte >> 4)], digits[Int(byte & 15)]] }

@@ -5,22 +5,24 @@
 // named .memvp-*.partial, which nothing reads).
 // Failure modes: `cannot_create`, `permission_denied`, `no_space`, `input_output`, each naming the target.
 
-import Diagnostics
+public import Diagnostics
 import Glibc
 
 /// The writing end of a file that replaces its target in one step.
-final class OutputFile {
+public final class OutputFile {
     /// Where the file will stand.
-    let path: String
+    public let path: String
     /// Bytes written so far.
-    private(set) var count = 0
+    public private(set) var count = 0
 
     private let directory: String
     private let temporary: String
     private var descriptor: Int32
 
     /// Creates the temporary file beside `path`.
-    init(path: String) throws(Failure) {
+    ///
+    /// - Throws: `cannot_create`, `permission_denied`, `no_space`.
+    public init(path: String) throws(Failure) {
         self.path = path
         let slash = path.utf8.lastIndex(of: UInt8(ascii: "/"))
         directory = slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
@@ -36,7 +38,9 @@ final class OutputFile {
     }
 
     /// Writes all of `bytes`.
-    func write(_ bytes: RawSpan) throws(Failure) {
+    ///
+    /// - Throws: `no_space`, `input_output`.
+    public func write(_ bytes: RawSpan) throws(Failure) {
         var offset = 0
         while offset < bytes.byteCount {
             let rest = bytes.extracting(offset..<bytes.byteCount)
@@ -51,16 +55,22 @@ final class OutputFile {
     }
 
     /// Writes `bytes`.
-    func write(_ bytes: [UInt8]) throws(Failure) { try write(RawSpan(_elements: bytes.span)) }
+    ///
+    /// - Throws: `no_space`, `input_output`.
+    public func write(_ bytes: [UInt8]) throws(Failure) { try write(RawSpan(_elements: bytes.span)) }
 
     /// Writes zeros up to the next multiple of `alignment`.
-    func pad(to alignment: Int) throws(Failure) {
+    ///
+    /// - Throws: `no_space`, `input_output`.
+    public func pad(to alignment: Int) throws(Failure) {
         let padding = (alignment - count % alignment) % alignment
         if padding > 0 { try write([UInt8](repeating: 0, count: padding)) }
     }
 
     /// Makes what was written durable and puts it in place of the target.
-    func commit() throws(Failure) {
+    ///
+    /// - Throws: `no_space`, `input_output`.
+    public func commit() throws(Failure) {
         guard fsync(descriptor) == 0 else { throw failure("cannot be made durable", errno) }
         guard unsafe rename(temporary, path) == 0 else { throw failure("cannot be put in place", errno) }
         close(descriptor)

@@ -3,9 +3,11 @@
 import ArgumentParser
 import Diagnostics
 import Foundation
+import Specification
 import Testing
 
 @testable import Commands
+@testable import MemVP
 
 @Suite("memvp: arguments and exit codes")
 struct ToolboxArgumentTests {
@@ -31,6 +33,13 @@ struct ToolboxArgumentTests {
             ["convert", "adapter", "a", "--base", "b", "--name", "a", "--tasks", "caption,dance"],
             ["convert", "adapter", "a", "--base", "b", "--name", "a", "--tasks", ""],
             ["convert", "adapter", "a", "--base", "b", "--name", "a", "--tasks", "ask", "--lambda", "nan"],
+            ["convert", "gguf", "--out", "o"],
+            ["convert", "gguf", "--export", "b", "--import", "f", "--out", "o"],
+            ["convert", "gguf", "--import", "f", "--out", "o"],
+            ["convert", "gguf", "--export", "b", "--vision", "v", "--out", "o"],
+            ["convert", "gguf", "--import", "f", "--vision", "v", "--side", "16", "--out", "o"],
+            ["models", "pack", "b"],
+            ["models", "install"],
             ["bench", "--model", "b", "--photo", "p", "--runs", "0"],
             ["trace", "--model", "b", "--prompt-file", "p", "--out", "o"],
             ["trace", "--model", "b", "--prompt-file", "p", "--out", "o", "--image", "i", "--no-image"],
@@ -60,6 +69,12 @@ struct ToolboxArgumentTests {
             (["inspect", #filePath], .modelInvalid),
             (["convert", "default", "--language", "/nonexistent", "--vision", "v", "--out", #filePath], .cannotCreate),
             (["convert", "adapter", "a", "--base", "/nonexistent", "--name", "a", "--tasks", "ask"], .modelMissing),
+            (["convert", "gguf", "--export", "/nonexistent", "--out", "/nonexistent/o"], .modelMissing),
+            (["convert", "gguf", "--export", "/nonexistent", "--out", #filePath], .cannotCreate),
+            (["models", "pack", "/nonexistent", "--out", "/nonexistent/o"], .modelMissing),
+            (["models", "pack", "b", "--out", #filePath], .cannotCreate),
+            (["models", "install", "/nonexistent", "--to", "/nonexistent/model"], .modelMissing),
+            (["models", "install", #filePath, "--to", "/nonexistent/model"], .modelInvalid),
             (["eval", "perplexity", "--model", "/nonexistent", "--data", "/nonexistent"], .notFound),
             (["eval", "captions", "--model", "/nonexistent", "--data", "/nonexistent"], .notFound),
             (["eval", "vqa", "--model", "/nonexistent", "--data", #filePath], .specInvalid),
@@ -176,6 +191,37 @@ struct ToolboxPartsTests {
             "captions_per_second", "kernels", "milliseconds", "rss_megabytes", "threads", "tokens_per_second",
         ]
         #expect(object.keys.sorted() == names)
+    }
+
+    @Test("models are installed where the daemon's configuration says, or its default")
+    func installTarget() throws {
+        #expect(try ToolboxModelsInstall.configured("/nonexistent") == "/var/lib/memvpd/model")
+        let path = FileManager.default.temporaryDirectory.appendingPathComponent("\(UUID().uuidString).yaml").path
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        try Data("model: /srv/model\n".utf8).write(to: URL(fileURLWithPath: path))
+        #expect(try ToolboxModelsInstall.configured(path) == "/srv/model")
+        try Data("modell: /srv/model\n".utf8).write(to: URL(fileURLWithPath: path))
+        let failure = #expect(throws: Failure.self) { try ToolboxModelsInstall.configured(path) }
+        #expect(failure?.code == .configurationInvalid)
+    }
+
+    @Test("progress shows part, rate and time left, once there is something to reckon with")
+    func progress() {
+        let half = ToolboxProgress.line("language model", 0.5, of: 100, "MB", after: 4)
+        #expect(half == "language model [##########----------] 50 %, 12.5 MB/s, 4 s left")
+        #expect(ToolboxProgress.line("x", 0, of: 100, "%", after: 0) == "x [--------------------] 0 %")
+        #expect(ToolboxProgress.line("x", 1.5, of: 100, "%", after: 9) == "x [####################] 100 %")
+    }
+
+    @Test("probabilities have the shape of the daemon's answers: an object, choice by choice")
+    func probabilities() throws {
+        let answer = Answer(
+            id: "ask", task: .ask, prompt: "p", text: "no", confidence: 0.75,
+            probabilities: [
+                ChoiceProbability(choice: "yes", probability: 0.25), ChoiceProbability(choice: "no", probability: 0.75),
+            ], finish: "choice", adapter: "a", tokens: [])
+        let line = try ToolboxJSON.line(ToolboxRecord(image: "i", answer: answer, kernels: "scalar", warnings: []))
+        #expect(line.contains(#""probabilities":{"no":0.75,"yes":0.25}"#))
     }
 
     @Test("medians take the lower middle; numbers are rounded for people")

@@ -30,7 +30,7 @@ struct LayoutTests {
         "Specification": ["CYAML", "Diagnostics"],
         "Spool": ["CLinux", "Diagnostics"],
         "Control": ["Diagnostics"],
-        "MemVP": ["Diagnostics", "Language", "ModelFile", "Specification", "Tensor", "Text", "Vision"],
+        "MemVP": ["CLinux", "Diagnostics", "Language", "ModelFile", "Specification", "Tensor", "Text", "Vision"],
         "FineTuning": [
             "COpenBLAS", "Diagnostics", "Language", "MemVP", "ModelFile", "Specification", "Tensor", "Text", "Vision",
         ],

@@ -10,6 +10,9 @@
 /// renameat(2) that fails with EEXIST when `to` exists. In <stdio.h> only under _GNU_SOURCE, which Glibc's map lacks.
 int clinux_rename_noreplace(int from_directory, const char *from, int to_directory, const char *to);
 
+/// renameat2(2) that exchanges two names in one step; both must exist.
+int clinux_rename_exchange(const char *one, const char *other);
+
 /// openat2(2): RESOLVE_BENEATH, no symbolic link anywhere on the path, no magic link. glibc has no wrapper for it.
 /// Kernels and sandboxes without openat2 (ENOSYS) get openat(2) with O_NOFOLLOW.
 int clinux_open_beneath(int directory, const char *path, int flags, mode_t mode);

@@ -10,8 +10,9 @@ public struct MemvpCommand: ParsableCommand {
         commandName: "memvp", abstract: "Captions and answers about photos, and the making and measuring of models.",
         discussion: "Kernels are chosen for this machine; MEMVP_KERNELS forces one of scalar, avx2, avx512vnni, neon.",
         subcommands: [
-            ToolboxCaption.self, ToolboxAsk.self, ToolboxConvert.self, ToolboxInspect.self, ToolboxBench.self,
-            ToolboxTrace.self, ToolboxEval.self, ToolboxData.self, ToolboxTrain.self, ToolboxReport.self,
+            ToolboxCaption.self, ToolboxAsk.self, ToolboxConvert.self, ToolboxInspect.self, ToolboxModels.self,
+            ToolboxBench.self, ToolboxTrace.self, ToolboxEval.self, ToolboxData.self, ToolboxTrain.self,
+            ToolboxReport.self,
         ])
 
     /// The root alone; the parser makes it.

@@ -18,11 +18,6 @@ struct ToolboxRequest {
 
 /// What came of one request, as `--json` writes it.
 struct ToolboxRecord: Encodable {
-    struct Choice: Encodable {
-        var choice: String
-        var probability: Double
-    }
-
     struct Fault: Encodable {
         var code: String
         var message: String
@@ -35,7 +30,8 @@ struct ToolboxRecord: Encodable {
     var text: String?
     var letter: String?
     var confidence: Double?
-    var probabilities: [Choice]?
+    /// Of each choice, as in the daemon's answers.
+    var probabilities: [String: Double]?
     var finish: String?
     var adapter: String?
     var kernels: String?
@@ -49,7 +45,9 @@ struct ToolboxRecord: Encodable {
         text = answer.text
         letter = answer.letter
         confidence = answer.confidence
-        probabilities = answer.probabilities?.map { Choice(choice: $0.choice, probability: $0.probability) }
+        probabilities = answer.probabilities.map {
+            Dictionary($0.map { ($0.choice, $0.probability) }) { first, _ in first }
+        }
         finish = answer.finish
         adapter = answer.adapter
         self.kernels = kernels

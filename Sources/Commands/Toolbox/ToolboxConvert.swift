@@ -13,8 +13,10 @@ internal import Tensor
 /// `memvp convert`
 struct ToolboxConvert: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "convert", abstract: "Make model bundles and add adapters to them.",
-        subcommands: [ToolboxConvertDefault.self, ToolboxConvertOfficial.self, ToolboxConvertAdapter.self])
+        commandName: "convert", abstract: "Make model bundles, add adapters to them, and exchange models with others.",
+        subcommands: [
+            ToolboxConvertDefault.self, ToolboxConvertOfficial.self, ToolboxConvertAdapter.self, ToolboxConvertGGUF.self,
+        ])
 }
 
 /// `memvp convert default`
@@ -41,9 +43,10 @@ struct ToolboxConvertDefault: ParsableCommand {
         try ToolboxBundleDirectory.make(out) { partial throws(Failure) in
             var progress = ToolboxProgress()
             defer { progress.end() }
+            let megabytes = ToolboxFile.megabytes(language)
             try BundleBuilder.convertDefault(
                 language: language, vision: vision, to: partial, precision: precision.precision
-            ) { progress.show($0, $1) }
+            ) { progress.show($0, $1, of: megabytes, "MB") }
         }
         if json {
             print(try ToolboxJSON.line(["bundle": out, "precision": precision.rawValue]))

@@ -97,6 +97,12 @@ enum ToolboxFile {
         return [UInt8](data)
     }
 
+    /// The size of a file in megabytes, for rates; 0 when it is not there.
+    static func megabytes(_ path: String) -> Double {
+        let attributes = try? FileManager.default.attributesOfItem(atPath: resolved(path))
+        return Double(attributes?[.size] as? Int ?? 0) / 1_000_000
+    }
+
     /// The file that a symbolic link leads to.
     private static func resolved(_ path: String) -> String { URL(filePath: path).resolvingSymlinksInPath().path }
 }

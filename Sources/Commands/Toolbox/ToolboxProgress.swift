@@ -2,7 +2,7 @@
 //
 // Invariant: progress is written to standard error, and on a terminal only.
 
-/// A line of progress that rewrites itself: what is being done, how much of it, how long it will take.
+/// A line of progress that rewrites itself: what is being done, how much of it, how fast, how long it will take.
 struct ToolboxProgress {
     private let isShown = ToolboxTerminal.isWatched
     private let start = ContinuousClock.now
@@ -11,8 +11,8 @@ struct ToolboxProgress {
     private var stage = ""
     private var stageStart = ContinuousClock.now
 
-    /// Shows that `part` (0 ... 1) of `stage` is done.
-    mutating func show(_ stage: String, _ part: Double) {
+    /// Shows that `part` (0 ... 1) of `stage` is done, and how fast it goes: `total` is the whole of the stage in `unit`s.
+    mutating func show(_ stage: String, _ part: Double, of total: Double = 100, _ unit: String = "%") {
         guard isShown else { return }
         if stage != self.stage {
             self.stage = stage
@@ -23,8 +23,20 @@ struct ToolboxProgress {
         guard percent != lastPercent else { return }
         lastPercent = percent
         let spent = ToolboxTime.seconds(stageStart.duration(to: .now))
-        let left = part > 0.02 && part < 1 ? ", \(Int((spent / part * (1 - part)).rounded(.up))) s left" : ""
-        ToolboxTerminal.write("\r\u{1b}[K\(stage): \(percent) %\(left)")
+        ToolboxTerminal.write("\r\u{1b}[K" + Self.line(stage, part, of: total, unit, after: spent))
+    }
+
+    /// One line: bar, part done, rate and time left; the last two once there is something to reckon with.
+    static func line(
+        _ stage: String, _ part: Double, of total: Double, _ unit: String, after seconds: Double
+    ) -> String {
+        let part = max(0, min(1, part))
+        let filled = Int(part * 20)
+        let bar = String(repeating: "#", count: filled) + String(repeating: "-", count: 20 - filled)
+        let line = "\(stage) [\(bar)] \(Int(part * 100)) %"
+        guard part > 0.02, part < 1, seconds > 0 else { return line }
+        let rate = ToolboxTime.rounded(part * total / seconds, 1)
+        return "\(line), \(rate) \(unit)/s, \(Int((seconds / part * (1 - part)).rounded(.up))) s left"
     }
 
     /// Shows that `done` of `total` are done, and how fast it goes.

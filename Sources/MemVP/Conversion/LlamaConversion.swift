@@ -9,7 +9,7 @@ internal import Tensor
 /// Converts the language model.
 enum LlamaConversion {
     /// Keys of the source that the bundle keeps as they are: the shape and the tokenizer.
-    private static let keptPrefixes = ["llama.", "tokenizer."]
+    static let keptPrefixes = ["llama.", "tokenizer."]
 
     /// Writes `target` from `source`.
     ///
@@ -26,6 +26,7 @@ enum LlamaConversion {
         }
         let embedding = try source.tensor(named: "token_embd.weight")
         let configuration = try LlamaConfiguration(source, vocabulary: embedding.shape.first ?? 0, precision: precision)
+        try refuseUnknown(source, configuration)
         let plan = try plan(source, configuration)
         var metadata: [(String, GGUFValue)] = [
             ("general.architecture", .string(LlamaConfiguration.architecture)),
@@ -46,6 +47,35 @@ enum LlamaConversion {
         try writer.finish()
     }
 
+    /// Refuses what would change the model's arithmetic and is not done here: skipped in silence it would give answers of
+    /// another model.
+    private static func refuseUnknown(_ source: GGUFFile, _ c: LlamaConfiguration) throws(Failure) {
+        var known: Set<String> = ["token_embd.weight", "output_norm.weight", "output.weight"]
+        let names = [
+            "attn_norm", "attn_q", "attn_k", "attn_v", "attn_output", "ffn_norm", "ffn_gate", "ffn_up", "ffn_down",
+        ]
+        for layer in 0..<c.layers { known.formUnion(names.map { "blk.\(layer).\($0).weight" }) }
+        for name in source.tensors.names where !known.contains(name) {
+            throw Failure(
+                .modelUnsupported, "\(source.path): tensor \(name)", "is not part of a plain llama decoder",
+                hint: "Biases, experts and scaled rotary embeddings are not supported.")
+        }
+        let harmless: [(key: String, values: [GGUFValue])] = [
+            ("llama.rope.scaling.type", [.string("none")]), ("llama.rope.scale_linear", [.float32(1)]),
+            ("llama.expert_count", [.uint32(0)]), ("llama.attention.sliding_window", [.uint32(0)]),
+            ("llama.rope.dimension_count", [.uint32(UInt32(c.attention.headSize))]),
+            ("llama.attention.value_length", [.uint32(UInt32(c.attention.headSize))]),
+            ("llama.logit_scale", [.float32(1)]), ("llama.embedding_scale", [.float32(1)]),
+            ("llama.residual_scale", [.float32(1)]), ("llama.attention.scale", []),
+        ]
+        for (key, values) in harmless {
+            guard let value = source.metadata[key], !values.contains(value) else { continue }
+            throw Failure(
+                .modelUnsupported, "\(source.path): \(key)", "asks for what this decoder does not do",
+                hint: "Use a model without it.")
+        }
+    }
+
     private static func plan(_ source: GGUFFile, _ c: LlamaConfiguration) throws(Failure) -> [TensorPlan] {
         func rows(_ name: String, _ shape: [Int]) -> () throws(Failure) -> [Float] {
             { () throws(Failure) -> [Float] in
@@ -55,7 +85,13 @@ enum LlamaConversion {
                         .modelInvalid, "\(source.path): tensor \(name)",
                         "has the shape \(tensor.shape) where \(shape) is needed")
                 }
-                return try source.floats(of: tensor)
+                let values = try source.floats(of: tensor)
+                guard values.allSatisfy(\.isFinite) else {
+                    throw Failure(
+                        .modelInvalid, "\(source.path): tensor \(name)", "holds a value that is not finite",
+                        hint: "Copy the file again, or get it from where it was made.")
+                }
+                return values
             }
         }
         return try LlamaPlan.tensors(

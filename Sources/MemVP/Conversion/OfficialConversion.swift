@@ -79,7 +79,9 @@ extension BundleBuilder {
             base: BaseIdentity(language: languageHash, vision: visionHash), name: officialName,
             to: "\(bundle)/adapters/\(officialName).gguf")
         progress("hashing the bundle", 0)
-        try seal(description(side: clip.configuration.side), in: bundle)
+        try seal(
+            description(side: clip.configuration.side),
+            files: ["language.gguf", "vision.gguf", "adapters/\(officialName).gguf"], in: bundle)
         progress("hashing the bundle", 1)
     }
 

@@ -33,6 +33,14 @@ public final class GGUFFile: TensorContainer {
         tensors = try TensorTable(contents.entries, path: path)
     }
 
+    /// Whether the file at `path` begins as GGUF files do; what else is in it, `init` checks.
+    ///
+    /// - Throws: as `init` when it cannot be opened.
+    public static func begins(_ path: String) throws(Failure) -> Bool {
+        let mapping = try MappedFile(path: path)
+        return mapping.count >= 4 && mapping.bytes.load(0, as: UInt32.self) == GGUFContents.magic
+    }
+
     /// Reads metadata through `read`, so that its errors name this file: `try file.value { try $0.integer("a.b") }`.
     ///
     /// - Throws: what `read` throws, about this file.

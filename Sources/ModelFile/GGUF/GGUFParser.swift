@@ -7,6 +7,9 @@ import Diagnostics
 
 /// The parts of a GGUF file.
 struct GGUFContents {
+    /// "GGUF", little-endian.
+    static let magic: UInt32 = 0x4655_4747
+
     var version = 0
     var alignment = 32
     var metadata = GGUFMetadata()
@@ -27,7 +30,7 @@ struct GGUFContents {
     }
 
     private static func version(_ cursor: inout ByteCursor) throws(Failure) -> Int {
-        guard cursor.remaining >= 4, cursor.bytes.load(0, as: UInt32.self) == 0x4655_4747 else {
+        guard cursor.remaining >= 4, cursor.bytes.load(0, as: UInt32.self) == magic else {
             throw cursor.invalid("does not begin with GGUF")
         }
         _ = try cursor.take(4)

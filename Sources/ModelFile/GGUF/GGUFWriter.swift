@@ -63,7 +63,7 @@ public final class GGUFWriter {
         _ tensors: [(declaration: TensorDeclaration, byteCount: Int)], _ alignment: Int
     ) throws(Failure) -> [UInt8] {
         var encoder = GGUFEncoder()
-        encoder.append(0x4655_4747 as UInt32)
+        encoder.append(GGUFContents.magic)
         encoder.append(3 as UInt32)
         encoder.append(UInt64(tensors.count))
         encoder.append(UInt64(keys.count))

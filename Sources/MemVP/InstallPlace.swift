@@ -1,0 +1,86 @@
+// Where a bundle is installed: a directory of its own beside the target, then the target.
+//
+// Invariants: the target is at every moment nothing, the old bundle whole or the new one whole (where the file system cannot
+// exchange two names, nothing for the time of one rename); the old one is kept as TARGET.old, TARGET.old-2, …
+// Failure modes: `cannot_create`, `permission_denied`, `no_space`, `input_output`.
+
+internal import Diagnostics
+internal import FoundationEssentials
+
+/// The way of a new directory to its name.
+struct InstallPlace {
+    /// Where it will stand.
+    let target: String
+    /// Where it is made: on the same file system.
+    let partial: String
+    private let replaces: Bool
+
+    /// Makes the directory beside the target.
+    ///
+    /// - Throws: `cannot_create` when something other than an empty directory stands at `path` and is not to be replaced.
+    init(_ path: String, replace: Bool) throws(Failure) {
+        var target = path
+        while target.count > 1, target.hasSuffix("/") { target.removeLast() }
+        let files = FileManager.default
+        var isDirectory = false
+        if files.fileExists(atPath: target, isDirectory: &isDirectory) {
+            let isEmpty = isDirectory && (try? files.contentsOfDirectory(atPath: target))?.isEmpty == true
+            guard isEmpty || (isDirectory && replace) else {
+                throw Failure(
+                    .cannotCreate, target, "exists already",
+                    hint: isDirectory
+                        ? "--replace keeps what is there as \(target).old; --to installs elsewhere."
+                        : "It is no directory. Remove it, or install elsewhere with --to.")
+            }
+            replaces = !isEmpty
+        } else {
+            replaces = false
+        }
+        let slash = target.lastIndex(of: "/")
+        let parent = slash.map { $0 == target.startIndex ? "/" : String(target[..<$0]) } ?? "."
+        let name = slash.map { String(target[target.index(after: $0)...]) } ?? target
+        do {
+            try files.createDirectory(atPath: parent, withIntermediateDirectories: true)
+        } catch {
+            throw Failure(.cannotCreate, parent, "cannot be made", hint: "Check the permissions of its parent.")
+        }
+        self.target = target
+        partial = "\(parent)/.\(name).partial-\(String(UInt64.random(in: .min ... .max), radix: 36))"
+        try DirectoryBridge.make(partial)
+    }
+
+    /// Puts the finished directory in place; returns where the one that it replaced stands now.
+    func settle() throws(Failure) -> String? {
+        guard replaces else {
+            try DirectoryBridge.rename(partial, to: target)
+            return nil
+        }
+        guard try DirectoryBridge.exchange(partial, target) else {
+            let backup = try keep(target)
+            do throws(Failure) {
+                try DirectoryBridge.rename(partial, to: target)
+            } catch {
+                try? DirectoryBridge.rename(backup, to: target)
+                throw error
+            }
+            return backup
+        }
+        return try keep(partial)
+    }
+
+    /// Removes what was not settled.
+    func clear() { try? FileManager.default.removeItem(atPath: partial) }
+
+    /// Renames what stands at `path` to the first free backup name.
+    private func keep(_ path: String) throws(Failure) -> String {
+        var number = 1
+        while true {
+            let backup = number == 1 ? "\(target).old" : "\(target).old-\(number)"
+            if !FileManager.default.fileExists(atPath: backup) {
+                try DirectoryBridge.rename(path, to: backup)
+                return backup
+            }
+            number += 1
+        }
+    }
+}
