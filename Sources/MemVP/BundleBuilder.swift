@@ -206,12 +206,12 @@ public enum BundleBuilder {
         try write(description, in: bundle)
     }
 
-    /// The first of adapters/NAME.gguf, adapters/NAME.2.gguf, … that model.yaml does not name.
+    /// The first of adapters/NAME.gguf, adapters/NAME~2.gguf, … that model.yaml does not name.
     private static func unnamedFile(for name: String, in description: ModelDescription) -> String {
         var file = "adapters/\(name).gguf"
         var number = 2
         while description.files[file] != nil {
-            file = "adapters/\(name).\(number).gguf"
+            file = "adapters/\(name)~\(number).gguf"
             number += 1
         }
         return file

@@ -100,10 +100,10 @@ public final class ModelBundle: Sendable {
     static func adapterName(ofFile file: String) -> String? {
         guard file.hasPrefix("adapters/"), file.hasSuffix(".gguf") else { return nil }
         let stem = file.dropFirst("adapters/".count).dropLast(".gguf".count)
-        guard let dot = stem.lastIndex(of: "."), Int(stem[stem.index(after: dot)...]) != nil else {
+        guard let mark = stem.lastIndex(of: "~"), Int(stem[stem.index(after: mark)...]) != nil else {
             return String(stem)
         }
-        return String(stem[..<dot])
+        return String(stem[..<mark])
     }
 
     /// Reads model.yaml alone.

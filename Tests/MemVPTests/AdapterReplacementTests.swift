@@ -60,7 +60,8 @@ struct AdapterReplacementTests {
     @Test("a file's name tells its adapter")
     func names() {
         #expect(ModelBundle.adapterName(ofFile: "adapters/a-b_1.gguf") == "a-b_1")
-        #expect(ModelBundle.adapterName(ofFile: "adapters/a.2.gguf") == "a")
+        #expect(ModelBundle.adapterName(ofFile: "adapters/a~2.gguf") == "a")
+        #expect(ModelBundle.adapterName(ofFile: "adapters/a.v1.2.gguf") == "a.v1.2")
         #expect(ModelBundle.adapterName(ofFile: "adapters/a.b.gguf") == "a.b")
         #expect(ModelBundle.adapterName(ofFile: "language.gguf") == nil)
         #expect(ModelBundle.adapterName(ofFile: "adapters/a.txt") == nil)

@@ -76,10 +76,10 @@ struct GuardTests {
         }
         refused(.modelInvalid, "do not belong together") { _ = try ModelBundle(path: bundle) }
         try FileManager.default.copyItem(
-            atPath: "\(bundle)/adapters/a.gguf", toPath: "\(bundle)/adapters/a.2.gguf")
+            atPath: "\(bundle)/adapters/a.gguf", toPath: "\(bundle)/adapters/a~2.gguf")
         try rewrite {
             $0.image.side = 32
-            $0.files["adapters/a.2.gguf"] = $0.files["adapters/a.gguf"]
+            $0.files["adapters/a~2.gguf"] = $0.files["adapters/a.gguf"]
         }
         refused(.modelInvalid, "two files for the adapter a") { _ = try ModelBundle(path: bundle) }
     }
