@@ -95,7 +95,7 @@ public final class ModelBundle: Sendable {
     /// Memory rows of the widest adapter.
     public var slots: Int { adapters.values.map(\.configuration.slots).max() ?? 1 }
 
-    /// The adapter that a file of a bundle holds: NAME of adapters/NAME.gguf and of adapters/NAME.2.gguf, which stands
+    /// The adapter that a file of a bundle holds: NAME of adapters/NAME.gguf and of adapters/NAME~2.gguf, which stands
     /// where an adapter replaced another; nil for other files.
     static func adapterName(ofFile file: String) -> String? {
         guard file.hasPrefix("adapters/"), file.hasSuffix(".gguf") else { return nil }

@@ -15,7 +15,8 @@ struct ToolboxConvert: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "convert", abstract: "Make model bundles, add adapters to them, and exchange models with others.",
         subcommands: [
-            ToolboxConvertDefault.self, ToolboxConvertOfficial.self, ToolboxConvertAdapter.self, ToolboxConvertGGUF.self,
+            ToolboxConvertDefault.self, ToolboxConvertOfficial.self, ToolboxConvertAdapter.self,
+            ToolboxConvertGGUF.self,
         ])
 }
 
