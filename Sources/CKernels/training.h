@@ -3,6 +3,7 @@
 #define MEMVP_CKERNELS_TRAINING_TABLE_H
 
 #include "CKernelsTraining.h"
+#include "normal.h"
 #include "scalar.h"
 
 // Each works on one row, one head of one sequence, or columns begin ..< end of one product. Contracts: CKernelsTraining.h.
@@ -14,6 +15,10 @@ typedef struct {
     void (*swiglu_gradient)(const float *x, int32_t panels, const float *dy, const float *scales, float *dx);
     void (*silu_row)(const float *x, int32_t columns, float *y);
     void (*silu_gradient)(const float *x, int32_t columns, const float *dy, float *dx);
+    void (*layer_norm_gradient)(const float *x, const float *weight, int32_t columns, float epsilon, const float *dy,
+                                float *dx);
+    void (*quick_gelu_gradient)(const float *x, int32_t columns, const float *dy, float *dx);
+    void (*gelu_gradient)(const float *x, int32_t columns, const float *dy, float *dx);
     void (*attention_gradient)(const mk_attention_gradient *job, const mk_sequence *sequence, int32_t head,
                                float *scratch);
     double (*cross_entropy)(float *logits, int32_t columns, int32_t target, float weight, const float *scales);

@@ -169,6 +169,49 @@ static void MK_T(silu_gradient)(const float *x, int32_t columns, const float *dy
     }
 }
 
+static void MK_T(layer_norm_gradient)(const float *x, const float *weight, int32_t columns, float epsilon,
+                                      const float *dy, float *dx) {
+    double sum = 0, square = 0;
+    for (int32_t i = 0; i < columns; i++) sum += x[i];
+    const float mean = (float)(sum / columns);
+    for (int32_t i = 0; i < columns; i++) square += (double)(x[i] - mean) * (x[i] - mean);
+    const float r = 1.0f / sqrtf((float)(square / columns) + epsilon);
+    double pull = 0, slope = 0;
+    for (int32_t i = 0; i < columns; i++) {
+        const float g = weight[i] * dy[i];
+        pull += g;
+        slope += (double)g * ((x[i] - mean) * r);
+    }
+    const float p = (float)(pull / columns), s = (float)(slope / columns);
+    for (int32_t i = 0; i < columns; i++) dx[i] += r * (weight[i] * dy[i] - p - (x[i] - mean) * r * s);
+}
+
+static void MK_T(quick_gelu_gradient)(const float *x, int32_t columns, const float *dy, float *dx) {
+    for (int32_t i = 0; i < columns; i += MK_LANES) {
+        V v = MK_T(load)(x + i) * MK_QUICK_GELU, q = MK_T(logistic)(v);
+        MK_T(store)(dx + i, MK_T(load)(dy + i) * (q * (1.0f + v * (1.0f - q))));
+    }
+}
+
+static void MK_T(gelu_gradient)(const float *x, int32_t columns, const float *dy, float *dx) {
+    for (int32_t i = 0; i < columns; i += MK_LANES) {
+        V v = MK_T(load)(x + i), a = (V)((I)v & INT32_MAX), t = 1.0f / (1.0f + MK_NORMAL_P * a);
+        V e = MK_T(exponential)(a * a * -0.5f);
+        V p = MK_T(all)(MK_NORMAL_C8);
+        p = p * t + MK_NORMAL_C7;
+        p = p * t + MK_NORMAL_C6;
+        p = p * t + MK_NORMAL_C5;
+        p = p * t + MK_NORMAL_C4;
+        p = p * t + MK_NORMAL_C3;
+        p = p * t + MK_NORMAL_C2;
+        p = p * t + MK_NORMAL_C1;
+        p = p * t + MK_NORMAL_C0;
+        V tail = e * t * p;  // Phi(-a)
+        V phi = MK_T(select)(v < 0.0f, tail, 1.0f - tail);
+        MK_T(store)(dx + i, MK_T(load)(dy + i) * (phi + v * (e * 0.39894228f)));
+    }
+}
+
 // ---- Attention -------------------------------------------------------------------------------------------------
 
 INLINE float MK_T(dot)(const float *x, const float *y, int32_t count) {
@@ -262,6 +305,9 @@ const mk_training_table MK_T(table) = {
     .swiglu_gradient = MK_T(swiglu_gradient),
     .silu_row = MK_T(silu_row),
     .silu_gradient = MK_T(silu_gradient),
+    .layer_norm_gradient = MK_T(layer_norm_gradient),
+    .quick_gelu_gradient = MK_T(quick_gelu_gradient),
+    .gelu_gradient = MK_T(gelu_gradient),
     .attention_gradient = MK_T(attention_gradient),
     .cross_entropy = MK_T(cross_entropy),
 };

@@ -90,6 +90,9 @@ ROWS(rms_norm_gradient, job->table->rms_norm_gradient(x, job->weight, job->colum
 ROWS(swiglu_gradient, job->table->swiglu_gradient(x, job->columns, dy, job->weight, y))
 ROWS(silu_row, job->table->silu_row(x, job->columns, y))
 ROWS(silu_gradient, job->table->silu_gradient(x, job->columns, dy, y))
+ROWS(quick_gelu_gradient, job->table->quick_gelu_gradient(x, job->columns, dy, y))
+ROWS(gelu_gradient, job->table->gelu_gradient(x, job->columns, dy, y))
+ROWS(layer_norm_gradient, job->table->layer_norm_gradient(x, job->weight, job->columns, job->epsilon, dy, y))
 
 static int64_t work_of(const rows_job *job) { return (int64_t)job->m * job->columns * WORK_OF_AN_ELEMENT; }
 
@@ -128,6 +131,29 @@ void mk_run_silu_gradient(mk_pool *pool, const mk_table *table, const float *x, 
     rows_job job = {.table = training(table), .x = x, .x_stride = x_stride, .dy = dy, .dy_stride = dy_stride, .y = dx,
                     .y_stride = dx_stride, .columns = columns, .m = m};
     run(pool, work_of(&job), m, silu_gradient_part, &job);
+}
+
+void mk_run_quick_gelu_gradient(mk_pool *pool, const mk_table *table, const float *x, int32_t x_stride,
+                                int32_t columns, int32_t m, const float *dy, int32_t dy_stride, float *dx,
+                                int32_t dx_stride) {
+    rows_job job = {.table = training(table), .x = x, .x_stride = x_stride, .dy = dy, .dy_stride = dy_stride, .y = dx,
+                    .y_stride = dx_stride, .columns = columns, .m = m};
+    run(pool, work_of(&job), m, quick_gelu_gradient_part, &job);
+}
+
+void mk_run_gelu_gradient(mk_pool *pool, const mk_table *table, const float *x, int32_t x_stride, int32_t columns,
+                          int32_t m, const float *dy, int32_t dy_stride, float *dx, int32_t dx_stride) {
+    rows_job job = {.table = training(table), .x = x, .x_stride = x_stride, .dy = dy, .dy_stride = dy_stride, .y = dx,
+                    .y_stride = dx_stride, .columns = columns, .m = m};
+    run(pool, work_of(&job), m, gelu_gradient_part, &job);
+}
+
+void mk_run_layer_norm_gradient(mk_pool *pool, const mk_table *table, const float *x, int32_t x_stride,
+                                const float *weight, int32_t columns, float epsilon, int32_t m, const float *dy,
+                                int32_t dy_stride, float *dx, int32_t dx_stride) {
+    rows_job job = {.table = training(table), .x = x, .x_stride = x_stride, .dy = dy, .dy_stride = dy_stride,
+                    .weight = weight, .y = dx, .y_stride = dx_stride, .columns = columns, .m = m, .epsilon = epsilon};
+    run(pool, work_of(&job), m, layer_norm_gradient_part, &job);
 }
 
 static void cross_entropy_part(void *context, mk_chunk chunk) {

@@ -163,6 +163,58 @@ extension Compute {
             Int32(dy.stride), dx.pointer, Int32(dx.stride))
     }
 
+    /// Adds LayerNorm's gradient: dx += r (g − mean(g) − h mean(g ⊙ h)), g = w ⊙ dy, h = (x − mean) r. [rows, columns]
+    public func layerNormGradient(
+        _ x: FloatRows, weight: AlignedStorage<Float>, epsilon: Float, rows: Int, gradient dy: FloatRows,
+        into dx: FloatRows
+    ) {
+        precondition(rows <= x.capacity && rows <= dy.capacity && rows <= dx.capacity && weight.count >= x.columns)
+        precondition(dy.columns == x.columns && dx.columns == x.columns)
+        unsafe mk_run_layer_norm_gradient(
+            pool, table, x.pointer, Int32(x.stride), weight.base, Int32(x.columns), epsilon, Int32(rows), dy.pointer,
+            Int32(dy.stride), dx.pointer, Int32(dx.stride))
+    }
+
+    /// d ← d ⊙ GELU′(x), exact or CLIP's approximation. [rows, columns]
+    public func geluGradient(_ x: FloatRows, quick: Bool, rows: Int, gradient d: FloatRows) {
+        precondition(rows <= x.capacity && rows <= d.capacity && x.stride == d.stride)
+        let (columns, count) = (Int32(x.stride), Int32(rows))
+        if quick {
+            unsafe mk_run_quick_gelu_gradient(
+                pool, table, x.pointer, columns, columns, count, d.pointer, columns, d.pointer, columns)
+        } else {
+            unsafe mk_run_gelu_gradient(
+                pool, table, x.pointer, columns, columns, count, d.pointer, columns, d.pointer, columns)
+        }
+    }
+
+    /// Attention's gradient among all rows of one image, without mask and rotation.
+    /// qkv, result: queries, keys and values end to end [rows, totalWidth]; gradient: of the output [rows, queryWidth]
+    public func attentionGradient(
+        _ qkv: FloatRows, image: SequenceList, shape: AttentionShape, gradient: FloatRows, into result: FloatRows
+    ) {
+        precondition(image.rows <= qkv.capacity && image.rows <= gradient.capacity && image.rows <= result.capacity)
+        precondition(qkv.columns == shape.totalWidth && result.stride == qkv.stride && image.threads >= threads)
+        precondition(gradient.columns == shape.queryWidth)
+        let job = unsafe mk_attention_gradient(
+            qkv: qkv.pointer, out_gradient: gradient.pointer, qkv_gradient: result.pointer,
+            sequences: image.entries.base, scratch: image.scratch.base, cosines: nil, sines: nil,
+            sequence_count: Int32(image.count), scratch_stride: Int32(image.scratchStride),
+            qkv_stride: Int32(qkv.stride), out_stride: Int32(gradient.stride), heads: Int32(shape.heads),
+            kv_heads: Int32(shape.keyValueHeads), head_size: Int32(shape.headSize),
+            scale: 1 / Float(shape.headSize).squareRoot())
+        unsafe mk_run_attention_gradient(pool, table, job)
+    }
+
+    /// Copies columns `from` ..< `from` + `count` of x to columns `to` … of y, row by row.
+    public func copyColumns(_ x: FloatRows, from: Int, count: Int, rows: Int, to y: FloatRows, at to: Int) {
+        precondition(rows <= x.capacity && rows <= y.capacity && from >= 0 && to >= 0 && count >= 0)
+        precondition(from + count <= x.stride && to + count <= y.stride)
+        for row in 0..<rows {
+            unsafe (y.pointer(row: row) + to).update(from: x.pointer(row: row) + from, count: count)
+        }
+    }
+
     /// SwiGLU's gradient on alternating panels, scaled for the transposed product that follows.
     /// x, dx: [rows, 2 · hidden], dy: [rows, hidden]
     public func swiGLUGradient(
@@ -262,10 +314,11 @@ extension Compute {
         rows = 0
     }
 
-    /// Appends a causal sequence of `length` rows after the last.
-    public func append(length: Int) {
+    /// Appends a sequence of `length` rows after the last; causal, or every row seeing all.
+    public func append(length: Int, bidirectional: Bool = false) {
         precondition(count < capacity && length <= longest)
-        unsafe entries.base[count] = mk_sequence(begin: Int32(rows), end: Int32(rows + length), bidirectional: false)
+        unsafe entries.base[count] = mk_sequence(
+            begin: Int32(rows), end: Int32(rows + length), bidirectional: bidirectional)
         count += 1
         rows += length
     }

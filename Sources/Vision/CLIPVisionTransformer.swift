@@ -317,8 +317,7 @@ public final class CLIPVisionTransformer: Sendable {
     ) -> FloatRows {
         let c = configuration
         precondition(pixels.count == c.side * c.side * 3 && adapters?.fit(c) ?? true)
-        embed(pixels, state: state, compute: compute)
-        norm(state.x, weights.normBefore, into: state.x, rows: c.tokens, compute: compute)
+        embed(pixels, state: state, compute: compute, into: state.x)
         for (layer, block) in weights.blocks.enumerated() {
             attention(block, state: state, compute: compute)
             feedForward(block, adapter: adapters?.blocks[layer], state: state, compute: compute)
@@ -329,8 +328,8 @@ public final class CLIPVisionTransformer: Sendable {
         return state.features
     }
 
-    /// x = [class token, patch convolution] + positions
-    private func embed(_ pixels: Span<Float>, state: CLIPState, compute: Compute) {
+    /// x = ln_pre([class token, patch convolution] + positions): what the first block sees. [tokens, width]
+    public func embed(_ pixels: Span<Float>, state: CLIPState, compute: Compute, into x: FloatRows) {
         let c = configuration
         unfold(pixels, into: state.unfolded)
         compute.load(state.unfoldedInput, from: state.unfolded, rows: c.patches)
@@ -338,8 +337,8 @@ public final class CLIPVisionTransformer: Sendable {
         let embedded = state.embedded
         let positions = weights.positions
         let classToken = weights.classToken
-        let stride = state.x.stride
-        state.x.storage.withMutableSpan { x in
+        let stride = x.stride
+        x.storage.withMutableSpan { x in
             for column in 0..<c.width { x[column] = classToken[column] + positions[column] }
             for patch in 0..<c.patches {
                 let row = embedded.row(patch)
@@ -348,6 +347,7 @@ public final class CLIPVisionTransformer: Sendable {
                 for column in 0..<c.width { x[start + column] = row[column] + positions[position + column] }
             }
         }
+        norm(x, weights.normBefore, into: x, rows: c.tokens, compute: compute)
     }
 
     /// Each patch's pixels as one row: row, column, colour.

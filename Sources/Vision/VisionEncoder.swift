@@ -55,6 +55,14 @@ public enum VisionEncoder: Sendable {
         }
     }
 
+    /// Blocks beside whose MLPs adapters can be trained.
+    public var trainableBlocks: Int {
+        switch self {
+        case .efficientNet: return 0
+        case .clip(let encoder): return encoder.configuration.layers
+        }
+    }
+
     /// Whether photos must be decoded in full: what was trained on Pillow's pixels shall see them.
     public var decodesInFull: Bool {
         switch self {

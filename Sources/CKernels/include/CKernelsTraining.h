@@ -70,6 +70,18 @@ void mk_run_silu_gradient(mk_pool *pool, const mk_table *table, const float *x, 
 
 void mk_run_attention_gradient(mk_pool *pool, const mk_table *table, mk_attention_gradient job);
 
+// Forward y = (x - mean) r w + b with r = 1 / sqrt(variance + epsilon); backward, with g = w dy and h = (x - mean) r,
+// dx += r (g - mean(g) - h mean(g h)).
+void mk_run_layer_norm_gradient(mk_pool *pool, const mk_table *table, const float *x, int32_t x_stride,
+                                const float *weight, int32_t columns, float epsilon, int32_t m, const float *dy,
+                                int32_t dy_stride, float *dx, int32_t dx_stride);
+// dx = dy QuickGELU'(x) and dx = dy GELU'(x) (Phi(x) + x phi(x)), in place where dx is dy; columns a multiple of 16.
+void mk_run_quick_gelu_gradient(mk_pool *pool, const mk_table *table, const float *x, int32_t x_stride,
+                                int32_t columns, int32_t m, const float *dy, int32_t dy_stride, float *dx,
+                                int32_t dx_stride);
+void mk_run_gelu_gradient(mk_pool *pool, const mk_table *table, const float *x, int32_t x_stride, int32_t columns,
+                          int32_t m, const float *dy, int32_t dy_stride, float *dx, int32_t dx_stride);
+
 // Cross-entropy of rows of logits: losses[i] = -ln softmax(logits[i])[targets[i]]; afterwards the row holds
 // weights[i] softmax(logits[i]) scales[j] (scales NULL for none): the gradient but for -weights[i] at the target, which is
 // left to the caller because beside it the rest would drown in eight bits.

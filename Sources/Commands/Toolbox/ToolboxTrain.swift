@@ -68,6 +68,12 @@ struct ToolboxTrain: ParsableCommand {
     @Option(help: "s: scales the memory's contribution.")
     var scale: Float = 0.1
 
+    @Flag(help: "Leave out, or leave as they are, the adapters beside a vision transformer's blocks.")
+    var freezeVision = false
+
+    @Option(help: "Inner width of the adapters beside a vision transformer's blocks.")
+    var visionRank = 8
+
     @Option(help: "The seed of values and order.")
     var seed: UInt64 = 1
 
@@ -103,7 +109,7 @@ struct ToolboxTrain: ParsableCommand {
             ("steps", steps, 1...10_000_000), ("batch", batch, 1...4_096), ("warm-up", warmUp, 0...1_000_000),
             ("hidden", hidden, 1...8_192), ("checkpoint-every", checkpointEvery, 1...1_000_000),
             ("validate-every", validateEvery, 0...1_000_000), ("threads", threads ?? 1, 1...256),
-            ("slots", slots ?? 1, 1...4_096),
+            ("slots", slots ?? 1, 1...4_096), ("vision-rank", visionRank, 1...4_096),
         ] where !range.contains(value) {
             throw ValidationError(
                 "--\(name) is \(value); it must be \(range.lowerBound) to \(range.upperBound).")
@@ -124,7 +130,8 @@ struct ToolboxTrain: ParsableCommand {
             batch: batch, steps: steps, learningRate: learningRate, warmUp: warmUp,
             adamW: AdamWConfiguration(weightDecay: weightDecay), clip: clip, seed: seed,
             slots: slots ?? bundle.patches, hidden: hidden, lambda: lambda, scale: scale,
-            validateEvery: validateEvery, checkpointEvery: checkpointEvery)
+            freezesVision: freezeVision, visionRank: visionRank, validateEvery: validateEvery,
+            checkpointEvery: checkpointEvery)
         let view = ToolboxTrainingView(json: json)
         let trainer = try Trainer(
             bundle: bundle, compute: compute, configuration: configuration,

@@ -1,4 +1,5 @@
-// Photos to features, through the bundle's frozen encoder and the store on disk.
+// Photos to features, through the bundle's encoder: from the store on disk where the encoder is frozen, computed in every step
+// where adapters beside its blocks are trained.
 
 internal import Diagnostics
 internal import FoundationEssentials
@@ -7,44 +8,102 @@ internal import Specification
 internal import Tensor
 internal import Vision
 
-/// Computes what the feature store lacks.
-final class PhotoFeatures {
-    let store: FeatureStore
-    private let bundle: ModelBundle
-    private let compute: Compute
-    private let vision: VisionWorker
-    private var hashes: [String: String] = [:]
+/// Where a step gets its features, and where their gradient goes.
+enum PhotoSource {
+    /// Frozen features, on disk.
+    case stored(FeatureStore)
+    /// Features of an encoder in training: photos are decoded and encoded anew.
+    case trained(VisionGradient, pixels: (_ photo: String) throws(Failure) -> [Float])
 
-    /// Features under `bundle`'s encoder, kept in `directory`.
-    init(bundle: ModelBundle, compute: Compute, directory: String) throws(Failure) {
-        self.bundle = bundle
-        self.compute = compute
-        vision = VisionWorker(bundle.vision, compute: compute)
-        let image = bundle.description.image
-        let identity =
-            "\(bundle.description.files["vision.gguf"] ?? "") \(image.side) \(image.divisor) \(image.mean) "
-            + "\(image.deviation)"
-        store = try FeatureStore(
-            directory: directory, encoder: String(ModelBundle.sha256(of: Array(identity.utf8)).prefix(24)),
-            patches: bundle.vision.patches, width: bundle.vision.features)
+    /// Whether the features' gradient is of use.
+    var isTrained: Bool {
+        if case .trained = self { return true }
+        return false
     }
 
-    /// The photo's key in the store, after its features were put there if need be.
+    /// Puts a photo's features into rows from `row` on.
+    func features(_ photo: String, into rows: FloatRows, at row: Int, compute: Compute) throws(Failure) {
+        switch self {
+        case .stored(let store): try store.read(photo, into: rows, at: row, compute: compute)
+        case .trained(let encoder, let pixels):
+            let pixels = try pixels(photo)
+            encoder.forward(pixels.span, into: rows, at: row)
+        }
+    }
+
+    /// Adds the gradients of the encoder's adapters, from the gradient of a photo's features.
+    func backward(_ photo: String, gradient: FloatRows, at row: Int) throws(Failure) {
+        guard case .trained(let encoder, let pixels) = self else { return }
+        let values = try pixels(photo)
+        encoder.backward(values.span, gradient: gradient, at: row)
+    }
+}
+
+/// Finds the features of photos: computes what the store lacks, or checks that photos decode.
+final class PhotoFeatures {
+    /// Where steps get features.
+    let source: PhotoSource
+    private let bundle: ModelBundle
+    private let vision: VisionWorker
+    private let frozen: Adapter?
+    private var keys: [String: String] = [:]
+
+    /// Features under `bundle`'s encoder with what `adapter` has beside its blocks; frozen ones are kept in `directory`.
+    init(bundle: ModelBundle, compute: Compute, directory: String, adapter: TrainableAdapter) throws(Failure) {
+        self.bundle = bundle
+        vision = VisionWorker(bundle.vision, compute: compute)
+        if let parameters = adapter.vision, !adapter.freezesVision, case .clip(let model) = bundle.vision {
+            frozen = nil
+            source = .trained(try VisionGradient(model: model, compute: compute, adapters: parameters)) {
+                path throws(Failure) in try Self.prepared(path, bundle).pixels
+            }
+            return
+        }
+        frozen = try Adapter(adapter.configuration, tensors: adapter.tensors, precision: bundle.precision)
+        let image = bundle.description.image
+        let beside = adapter.tensors.vision.map { "\($0.scale) \($0.fc1) \($0.fc2)" } ?? ""
+        let identity =
+            "\(bundle.description.files["vision.gguf"] ?? "") \(image.side) \(image.divisor) \(image.mean) "
+            + "\(image.deviation)" + beside
+        source = .stored(
+            try FeatureStore(
+                directory: directory, encoder: String(ModelBundle.sha256(of: Array(identity.utf8)).prefix(24)),
+                patches: bundle.vision.patches, width: bundle.vision.features))
+    }
+
+    /// Lets other runs fill the store.
+    func release() {
+        if case .stored(let store) = source { store.release() }
+    }
+
+    /// The name under which a step asks for the photo, after its features were put into the store if need be.
     ///
     /// - Throws: the photo decoder's failures naming the photo; the store's.
     func key(_ path: String) throws(Failure) -> String {
-        if let known = hashes[path] { return known }
+        if let known = keys[path] { return known }
+        guard case .stored(let store) = source else {
+            _ = try Self.prepared(path, bundle)
+            keys[path] = path
+            return path
+        }
+        let hash = ModelBundle.sha256(of: try Self.bytes(path))
+        if !store.holds(hash) {
+            let pixels = try Self.prepared(path, bundle).pixels
+            try store.append(hash, features: vision.encode(pixels.span, adapters: frozen?.vision))
+        }
+        keys[path] = hash
+        return hash
+    }
+
+    private static func bytes(_ path: String) throws(Failure) -> [UInt8] {
         guard let contents = FileManager.default.contents(atPath: path) else {
             throw Failure(.unreadable, path, "cannot be read", hint: "Check that it is there, and its permissions.")
         }
-        let bytes = [UInt8](contents)
-        let hash = ModelBundle.sha256(of: bytes)
-        if !store.holds(hash) {
-            let prepared: PreparedImage
-            do { prepared = try bundle.prepare(photo: bytes) } catch { throw error.about(path) }
-            try store.append(hash, features: vision.encode(prepared.pixels.span))
-        }
-        hashes[path] = hash
-        return hash
+        return [UInt8](contents)
+    }
+
+    private static func prepared(_ path: String, _ bundle: ModelBundle) throws(Failure) -> PreparedImage {
+        let bytes = try bytes(path)
+        do { return try bundle.prepare(photo: bytes) } catch { throw error.about(path) }
     }
 }

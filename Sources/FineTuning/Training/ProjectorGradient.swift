@@ -21,12 +21,16 @@ final class ProjectorGradient {
     private let g: FloatRows  // SiLU(z) [capacity · patches, hidden]
     private let projected: FloatRows  // fc2(g), then its gradient [capacity · patches, width]
     private let dz: FloatRows  // [capacity · patches, hidden]
+    /// ∂L/∂features of the last batch, where they are not frozen. [capacity · patches, features]
+    let featureGradients: FloatRows?
     private let one = ProductList(capacity: 4)
     /// Which entries of the last batch have an image.
     private var shown: [Bool] = []
 
     /// Room for `capacity` images of `patches` features.
-    init(adapter: TrainableAdapter, compute: Compute, capacity: Int, patches: Int) {
+    ///
+    /// - Parameter gradientOfFeatures: whether the features' gradient is wanted too.
+    init(adapter: TrainableAdapter, compute: Compute, capacity: Int, patches: Int, gradientOfFeatures: Bool) {
         let c = adapter.configuration
         self.adapter = adapter
         self.compute = compute
@@ -38,6 +42,8 @@ final class ProjectorGradient {
         g = FloatRows(capacity: capacity * patches, columns: c.hidden)
         projected = FloatRows(capacity: capacity * patches, columns: c.width)
         dz = FloatRows(capacity: capacity * patches, columns: c.hidden)
+        featureGradients =
+            gradientOfFeatures ? FloatRows(capacity: capacity * patches, columns: c.features) : nil
     }
 
     /// Fills the first `shown.count` entries of `bank` from `features`; where `shown` is false V = 0 and E₁, E₂ stay.
@@ -96,6 +102,9 @@ final class ProjectorGradient {
             $0.append(
                 adapter.fc1Weight.gradient, a: dz, transposed: true, b: features, m: c.hidden, k: rows, accumulate: true
             )
+            if let featureGradients {
+                $0.append(featureGradients, a: dz, b: adapter.fc1Weight.rows, m: rows, k: c.hidden)
+            }
         }
     }
 

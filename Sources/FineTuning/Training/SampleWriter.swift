@@ -5,24 +5,25 @@ internal import Language
 internal import MemVP
 internal import Tensor
 internal import Text
+internal import Vision
 
 /// Generates answers with an adapter in training.
 final class SampleWriter {
     private let bundle: ModelBundle
     private let compute: Compute
-    private let store: FeatureStore
+    private let photos: PhotoSource
     private let builder: ExampleBuilder
     private let features: FloatRows
 
-    /// Room for photos of the store.
+    /// Room for one photo.
     init(
-        bundle: ModelBundle, compute: Compute, store: FeatureStore, builder: ExampleBuilder
+        bundle: ModelBundle, compute: Compute, photos: PhotoSource, builder: ExampleBuilder
     ) throws(Failure) {
         self.bundle = bundle
         self.compute = compute
-        self.store = store
+        self.photos = photos
         self.builder = builder
-        features = FloatRows(capacity: store.patches, columns: store.width)
+        features = FloatRows(capacity: bundle.patches, columns: bundle.vision.features)
     }
 
     /// One record a row: photo, prompt, answer, reference.
@@ -30,12 +31,12 @@ final class SampleWriter {
         _ adapter: TrainableAdapter, _ rows: [(row: ExampleRow, example: PreparedExample)], step: Int
     ) throws(Failure) -> [TrainingRecord] {
         let present = try Adapter(adapter.configuration, tensors: adapter.tensors, precision: bundle.precision)
-        let projector = try VisualProjector(adapter: present, patches: store.patches)
+        let projector = try VisualProjector(adapter: present, patches: bundle.patches)
         var memories: [FeedForwardMemory] = []
         var prompts: [[Int32]] = []
         var forms: [AnswerForm] = []
         for (row, example) in rows {
-            try store.read(example.photo, into: features, at: 0, compute: compute)
+            try photos.features(example.photo, into: features, at: 0, compute: compute)
             memories.append(try projector.memory(of: features, compute: compute))
             let (prompt, form) = try builder.prompt(row.task)
             prompts.append(prompt)

@@ -69,11 +69,18 @@ final class TrainableAdapter {
     let e1: Parameter  // [slots, width]
     let e2: Parameter  // [slots, width]
 
-    /// All of them, in the order of adapter files.
-    var parameters: [Parameter] { [fc1Weight, fc1Bias, fc2Weight, fc2Bias, e1, e2] }
+    /// What stands beside the vision encoder's MLPs, if anything.
+    let vision: VisionParameters?
+    /// Whether `vision` stays as it is.
+    let freezesVision: Bool
+
+    /// What is trained, in the order of adapter files.
+    var parameters: [Parameter] {
+        [fc1Weight, fc1Bias, fc2Weight, fc2Bias, e1, e2] + (freezesVision ? [] : vision?.parameters ?? [])
+    }
 
     /// Parameters with given values.
-    init(_ configuration: Adapter.Configuration, tensors: Adapter.Tensors) {
+    init(_ configuration: Adapter.Configuration, tensors: Adapter.Tensors, freezesVision: Bool) {
         let c = configuration
         self.configuration = c
         fc1Weight = Parameter(name: "fc1.weight", shape: [c.hidden, c.features], values: tensors.fc1Weight)
@@ -82,10 +89,17 @@ final class TrainableAdapter {
         fc2Bias = Parameter(name: "fc2.bias", shape: [c.width], values: tensors.fc2Bias)
         e1 = Parameter(name: "e1", shape: [c.slots, c.width], values: tensors.e1)
         e2 = Parameter(name: "e2", shape: [c.slots, c.width], values: tensors.e2)
+        vision = tensors.vision.map {
+            VisionParameters(rank: $0.rank, width: c.features, scale: $0.scale, fc1: $0.fc1, fc2: $0.fc2)
+        }
+        self.freezesVision = freezesVision
     }
 
-    /// Fresh parameters: Xavier-uniform projections (Glorot and Bengio, 2010), zero biases, E₁ normal with deviation 0.02, E₂ zero.
-    convenience init(_ configuration: Adapter.Configuration, seed: UInt64) {
+    /// Fresh parameters: Xavier-uniform projections (Glorot and Bengio, 2010), zero biases, E₁ normal with deviation 0.02, E₂
+    /// zero; beside `visionBlocks` blocks of an encoder, fc1 Xavier-uniform and fc2 zero, so that the encoder begins as it is.
+    convenience init(
+        _ configuration: Adapter.Configuration, seed: UInt64, visionBlocks: Int = 0, visionRank: Int = 0
+    ) {
         let c = configuration
         var random = TrainingRandom(seed: seed, stream: 0xADA97E2)
         func xavier(_ rows: Int, _ columns: Int) -> [Float] {
@@ -95,18 +109,28 @@ final class TrainableAdapter {
         let fc1 = xavier(c.hidden, c.features)
         let fc2 = xavier(c.width, c.hidden)
         let e1 = (0..<c.slots * c.width).map { _ in Float(0.02 * random.normal()) }
+        var vision: Adapter.VisionTensors?
+        if visionBlocks > 0, visionRank > 0 {
+            vision = Adapter.VisionTensors(
+                rank: visionRank, scale: 0.1, fc1: (0..<visionBlocks).map { _ in xavier(visionRank, c.features) },
+                fc2: [[Float]](repeating: [Float](repeating: 0, count: c.features * visionRank), count: visionBlocks))
+        }
         self.init(
             c,
             tensors: Adapter.Tensors(
                 fc1Weight: fc1, fc1Bias: [Float](repeating: 0, count: c.hidden), fc2Weight: fc2,
                 fc2Bias: [Float](repeating: 0, count: c.width), e1: e1,
-                e2: [Float](repeating: 0, count: c.slots * c.width)))
+                e2: [Float](repeating: 0, count: c.slots * c.width), vision: vision), freezesVision: false)
     }
 
     /// The present values.
     var tensors: Adapter.Tensors {
         Adapter.Tensors(
             fc1Weight: fc1Weight.values, fc1Bias: fc1Bias.values, fc2Weight: fc2Weight.values, fc2Bias: fc2Bias.values,
-            e1: e1.values, e2: e2.values)
+            e1: e1.values, e2: e2.values,
+            vision: vision.map {
+                Adapter.VisionTensors(
+                    rank: $0.rank, scale: $0.scale, fc1: $0.fc1.map(\.values), fc2: $0.fc2.map(\.values))
+            })
     }
 }

@@ -78,9 +78,10 @@ public final class Trainer {
         training rows: [ExampleRow], validation validationRows: [ExampleRow], badRows: BadRowPolicy, resume: Bool,
         stop: () -> Bool
     ) throws(Failure) -> Bool {
-        let features = try PhotoFeatures(bundle: bundle, compute: compute, directory: files.cache)
-        try prepare(rows, validationRows, features, badRows, stop)
         let adapter = try makeAdapter()
+        let features = try PhotoFeatures(
+            bundle: bundle, compute: compute, directory: files.cache, adapter: adapter)
+        try prepare(rows, validationRows, features, badRows, stop)
         let checkpoint = "\(files.run)/checkpoint.safetensors"
         var done = 0
         if resume, FileManager.default.fileExists(atPath: checkpoint) {
@@ -89,9 +90,9 @@ public final class Trainer {
         }
         let directory = try RunDirectory(path: files.run, keepingUpTo: done > 0 ? done : nil)
         let runner = try TrainingStep(
-            bundle: bundle, compute: compute, adapter: adapter, store: features.store, rows: 1_024,
+            bundle: bundle, compute: compute, adapter: adapter, photos: features.source, rows: 1_024,
             sequences: min(configuration.batch, 64))
-        let samples = try SampleWriter(bundle: bundle, compute: compute, store: features.store, builder: builder)
+        let samples = try SampleWriter(bundle: bundle, compute: compute, photos: features.source, builder: builder)
         return try loop(adapter, runner, samples, directory, from: done, stop)
     }
 
@@ -207,7 +208,7 @@ public final class Trainer {
                 watch(.badRow("\(error)"))
             }
         }
-        features.store.release()
+        features.release()
         guard !training.isEmpty else {
             throw Failure(.specInvalid, "training data", "has no example that can be used")
         }
@@ -218,7 +219,7 @@ public final class Trainer {
         let c = configuration
         if let path = files.initial {
             let (shape, tensors) = try AdapterFile.tensors(path: path, base: bundle.base)
-            return TrainableAdapter(shape, tensors: tensors)
+            return TrainableAdapter(shape, tensors: tensors, freezesVision: configuration.freezesVision)
         }
         guard c.slots >= bundle.vision.patches else {
             throw Failure(
@@ -229,7 +230,8 @@ public final class Trainer {
             Adapter.Configuration(
                 features: bundle.vision.features, hidden: c.hidden,
                 width: bundle.language.configuration.width, slots: c.slots, lambda: c.lambda, scale: c.scale),
-            seed: c.seed)
+            seed: c.seed, visionBlocks: c.freezesVision ? 0 : bundle.vision.trainableBlocks,
+            visionRank: c.visionRank)
     }
 }
 

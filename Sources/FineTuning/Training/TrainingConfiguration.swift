@@ -24,6 +24,10 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
     public var lambda: Float
     /// s of the equation.
     public var scale: Float
+    /// Whether the encoder's own adapters are left out, or left as they are.
+    public var freezesVision: Bool
+    /// Inner width of the adapters beside a vision transformer's MLPs.
+    public var visionRank: Int
     /// Steps between validations; 0 for none.
     public var validateEvery: Int
     /// Steps between checkpoints.
@@ -35,7 +39,8 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
     public init(
         batch: Int = 64, steps: Int = 2_000, learningRate: Float = 0.012, warmUp: Int = 30,
         adamW: AdamWConfiguration = AdamWConfiguration(), clip: Float = 1, seed: UInt64 = 1, slots: Int = 81,
-        hidden: Int = 128, lambda: Float = 0.01, scale: Float = 0.1, validateEvery: Int = 250,
+        hidden: Int = 128, lambda: Float = 0.01, scale: Float = 0.1, freezesVision: Bool = false, visionRank: Int = 8,
+        validateEvery: Int = 250,
         checkpointEvery: Int = 50, validationLimit: Int = 500
     ) {
         self.batch = batch
@@ -49,6 +54,8 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
         self.hidden = hidden
         self.lambda = lambda
         self.scale = scale
+        self.freezesVision = freezesVision
+        self.visionRank = visionRank
         self.validateEvery = validateEvery
         self.checkpointEvery = checkpointEvery
         self.validationLimit = validationLimit

@@ -15,6 +15,8 @@ struct PreparedExample {
     let promptCount: Int
     /// SHA-256 of the photo, its key in the feature store.
     let photo: String
+    /// Whether the sequence has no image: V = 0, and E₁ and E₂ stay.
+    var isBlind = false
 
     /// The sequence to learn from, each target with the same weight.
     func sequence(weight: Float) -> TrainingSequence {

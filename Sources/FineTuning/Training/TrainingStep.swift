@@ -23,24 +23,27 @@ final class TrainingStep {
     private let decoder: DecoderGradient
     private let projector: ProjectorGradient
     private let bank: MemoryBank
-    private let store: FeatureStore
+    private let photos: PhotoSource
     private let rounded: Bool
+    private let patches: Int
 
     /// Room for groups of `sequences` examples of together `rows` tokens.
     init(
-        bundle: ModelBundle, compute: Compute, adapter: TrainableAdapter, store: FeatureStore, rows: Int,
+        bundle: ModelBundle, compute: Compute, adapter: TrainableAdapter, photos: PhotoSource, rows: Int,
         sequences: Int, reference: Bool = false
     ) throws(Failure) {
         let c = adapter.configuration
         self.adapter = adapter
         self.compute = compute
-        self.store = store
+        self.photos = photos
         rounded = bundle.precision == .int8
+        patches = bundle.patches
         decoder = try DecoderGradient(
             model: bundle.language, compute: compute, rows: rows, sequenceCapacity: sequences, slots: c.slots,
             reference: reference)
         projector = ProjectorGradient(
-            adapter: adapter, compute: compute, capacity: sequences, patches: store.patches)
+            adapter: adapter, compute: compute, capacity: sequences, patches: bundle.patches,
+            gradientOfFeatures: photos.isTrained)
         bank = MemoryBank(capacity: sequences, slots: c.slots, width: c.width)
     }
 
@@ -69,6 +72,11 @@ final class TrainingStep {
             try prepare(group, blind: false)
             total += decoder.run(group.map { $0.sequence(weight: weight) }, bank: bank, gradients: true).reduce(0, +)
             projector.backward(bank)
+            if let gradients = projector.featureGradients {
+                for (index, example) in group.enumerated() where !example.isBlind {
+                    try photos.backward(example.photo, gradient: gradients, at: index * patches)
+                }
+            }
         }
         return StepResult(
             loss: total / Double(max(1, targets)), tokens: examples.reduce(0) { $0 + $1.tokens.count - 1 },
@@ -123,11 +131,10 @@ final class TrainingStep {
     }
 
     private func prepare(_ group: [PreparedExample], blind: Bool) throws(Failure) {
-        if !blind {
-            for (index, example) in group.enumerated() {
-                try store.read(example.photo, into: projector.features, at: index * store.patches, compute: compute)
-            }
+        let shown = group.map { !blind && !$0.isBlind }
+        for (index, example) in group.enumerated() where shown[index] {
+            try photos.features(example.photo, into: projector.features, at: index * patches, compute: compute)
         }
-        projector.forward(shown: group.map { _ in !blind }, bank: bank, rounded: rounded)
+        projector.forward(shown: shown, bank: bank, rounded: rounded)
     }
 }
