@@ -2,6 +2,7 @@
 
 internal import Diagnostics
 internal import FineTuning
+internal import Glibc
 
 /// Shows the events of a run.
 final class ToolboxTrainingView {
@@ -25,7 +26,7 @@ final class ToolboxTrainingView {
         case .record(let record):
             progress.end()
             if json { return line(record) }
-            print(words(record))
+            say(words(record))
         }
     }
 
@@ -47,7 +48,7 @@ final class ToolboxTrainingView {
             "step \(record.step) of \(steps), loss \(ToolboxTime.rounded(lastLoss, 3)), \(Int(rate)) tokens/s",
             Double(record.step) / Double(steps))
         if record.step % 50 == 0, !ToolboxTerminal.isWatched {
-            print("step \(record.step) of \(steps): loss \(ToolboxTime.rounded(lastLoss, 3)), \(Int(rate)) tokens/s")
+            say("step \(record.step) of \(steps): loss \(ToolboxTime.rounded(lastLoss, 3)), \(Int(rate)) tokens/s")
         }
     }
 
@@ -64,7 +65,13 @@ final class ToolboxTrainingView {
         }
     }
 
+    /// A line at once, where output goes to a file too: a run takes hours.
+    private func say(_ line: String) {
+        print(line)
+        fflush(nil)
+    }
+
     private func line(_ record: TrainingRecord) {
-        if let line = try? ToolboxJSON.line(record) { print(line) }
+        if let line = try? ToolboxJSON.line(record) { say(line) }
     }
 }

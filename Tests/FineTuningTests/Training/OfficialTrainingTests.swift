@@ -24,39 +24,25 @@ private final class OfficialTraining {
     let runner: TrainingStep
     let examples: [PreparedExample]
     let golden: SafetensorsFile
-    private let folder: URL
+    private let official: OfficialBundle
 
     init(_ precision: Precision, kernels: Kernels) throws {
-        let files = FileManager.default
-        folder = files.temporaryDirectory.appendingPathComponent("official-training-\(UUID().uuidString)")
-        let tests = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-            .deletingLastPathComponent()
-        let source = tests.appendingPathComponent("ModelFileTests/Fixtures").path
-        let llama = folder.appendingPathComponent("llama").path
-        try files.createDirectory(atPath: "\(llama)/7B", withIntermediateDirectories: true)
-        try files.copyItem(
-            atPath: "\(source)/consolidated.00.pth", toPath: "\(llama)/7B/consolidated.00.pth")
-        try files.copyItem(
-            atPath: tests.appendingPathComponent("CommandsTests/Fixtures/official-tiny/params.json").path,
-            toPath: "\(llama)/7B/params.json")
-        try files.copyItem(atPath: "\(source)/tokenizer.model", toPath: "\(llama)/tokenizer.model")
-        let path = folder.appendingPathComponent("bundle").path
-        try BundleBuilder.convertOfficial(
-            OfficialSource(llama: llama, clip: "\(source)/clip-state-dict.pt", adapter: "\(source)/checkpoint-19.pth"),
-            to: path, precision: precision
-        ) { _, _ in }
+        official = try OfficialBundle(precision)
+        let path = official.path
         let bundle = try ModelBundle(path: path)
         compute = try Compute(kernels: kernels, threads: 2)
         let (shape, tensors) = try AdapterFile.tensors(path: "\(path)/adapters/official.gguf", base: bundle.base)
         adapter = TrainableAdapter(shape, tensors: tensors, freezesVision: false)
         golden = try SafetensorsFile(
-            path: tests.appendingPathComponent("FineTuningTests/Fixtures/official-tiny-training.safetensors").path)
+            path: OfficialBundle.tests.appendingPathComponent(
+                "FineTuningTests/Fixtures/official-tiny-training.safetensors"
+            ).path)
         let side = bundle.vision.side
         let planes = try golden.floats(named: "train.pixels")
         guard case .clip(let encoder) = bundle.vision, let vision = adapter.vision else {
             throw Failure(.internalError, "official bundle", "has no vision transformer")
         }
-        let source2 = PhotoSource.trained(
+        let photos = PhotoSource.trained(
             try VisionGradient(model: encoder, compute: compute, adapters: vision)
         ) { photo throws(Failure) in
             // The official code keeps colours apart: [3, side, side].
@@ -64,11 +50,9 @@ private final class OfficialTraining {
             return (0..<side * side * 3).map { planes[first + $0 % 3 * side * side + $0 / 3] }
         }
         runner = try TrainingStep(
-            bundle: bundle, compute: compute, adapter: adapter, photos: source2, rows: 256, sequences: 4)
+            bundle: bundle, compute: compute, adapter: adapter, photos: photos, rows: 256, sequences: 4)
         examples = try Self.examples(golden)
     }
-
-    deinit { try? FileManager.default.removeItem(at: folder) }
 
     /// Rows of the official batch: zeros pad, labels that are not zero are learned, the third row has no image.
     private static func examples(_ golden: SafetensorsFile) throws -> [PreparedExample] {

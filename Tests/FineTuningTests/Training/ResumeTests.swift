@@ -1,0 +1,219 @@
+// A run that was stopped, killed or given bad data: what it leaves, and that going on gives the bytes of a run never stopped.
+
+import Diagnostics
+import Foundation
+import MemVP
+import Tensor
+import Testing
+
+@testable import FineTuning
+
+@Suite("Training runs")
+struct ResumeTests {
+    private let bundle = Result { try OfficialBundle(.int8) }
+
+    private static let rows: [ExampleRow] = [
+        ("rocket", "A rocket stands in the sky."), ("chelsea", "a cat looks up"), ("astronaut", "A woman smiles ."),
+        ("rocket", "white smoke"), ("chelsea", "an orange cat"),
+    ].map { ExampleRow(image: OfficialBundle.photo($0.0), task: .caption($0.1)) }
+
+    /// What a run did, for the tests.
+    private final class Watch {
+        var steps: [Int] = []
+        var bad: [String] = []
+        var stopAfter: Int?
+        func see(_ event: Trainer.Event) {
+            if case .step(let record, _) = event { steps.append(record.step) }
+            if case .badRow(let text) = event { bad.append(text) }
+        }
+        func stop() -> Bool { stopAfter.map { steps.last ?? 0 >= $0 } ?? false }
+    }
+
+    @discardableResult
+    private func run(
+        _ name: String, _ watch: Watch = Watch(), rows: [ExampleRow] = rows, resume: Bool = false, frozen: Bool,
+        steps: Int = 9, badRows: BadRowPolicy = .skip, rate: Float = 0.01
+    ) throws -> Bool {
+        let official = try bundle.get()
+        let model = try ModelBundle(path: official.path)
+        let configuration = TrainingConfiguration(
+            batch: 3, steps: steps, learningRate: rate, warmUp: 2, slots: 18, hidden: 16, freezesVision: frozen,
+            visionRank: 4, validateEvery: 4, checkpointEvery: 3)
+        let folder = official.folder.path
+        let trainer = try Trainer(
+            bundle: model, compute: Compute(kernels: .choose(forced: nil), threads: 2), configuration: configuration,
+            files: Trainer.Files(
+                output: "\(folder)/\(name).gguf", run: "\(folder)/\(name).train", cache: "\(folder)/cache"),
+            watch: watch.see)
+        return try trainer.run(
+            training: rows, validation: Array(Self.rows.prefix(3)), badRows: badRows, resume: resume, stop: watch.stop)
+    }
+
+    private func bytes(_ name: String) throws -> Data {
+        try Data(contentsOf: try bundle.get().folder.appendingPathComponent(name))
+    }
+
+    private func records(_ name: String) throws -> [TrainingRecord] {
+        try bytes("\(name).train/log.jsonl").split(separator: 10).map {
+            try JSONDecoder().decode(TrainingRecord.self, from: $0)
+        }
+    }
+
+    @Test("a run that was stopped and resumed ends in the same bytes", arguments: [true, false])
+    func resumes(frozen: Bool) throws {
+        #expect(try run("whole", frozen: frozen))
+        let watch = Watch()
+        watch.stopAfter = 5
+        #expect(try !run("parts", watch, frozen: frozen))
+        #expect(watch.steps == [1, 2, 3, 4, 5])
+        #expect(throws: (any Error).self) { try bytes("parts.gguf") }
+        // As if the process had been killed later: lines of steps that no checkpoint holds, and half a line.
+        let log = try bundle.get().folder.appendingPathComponent("parts.train/log.jsonl")
+        let late = #"{"event":"step","loss":1,"step":6}"# + "\n" + #"{"event":"st"#
+        try (Data(contentsOf: log) + Data(late.utf8)).write(to: log)
+        watch.stopAfter = nil
+        #expect(try run("parts", watch, resume: true, frozen: frozen))
+        #expect(watch.steps == Array(1...9))
+        #expect(try bytes("whole.gguf") == bytes("parts.gguf"))
+        #expect(try records("parts").filter { $0.event == "step" }.map(\.step) == Array(1...9))
+        let losses = try records("parts").compactMap { $0.event == "step" ? $0.loss : nil }
+        let expected = try records("whole").compactMap { $0.event == "step" ? $0.loss : nil }
+        #expect(losses == expected)
+        #expect(try records("whole").contains { $0.event == "validation" && $0.blindLoss != nil })
+        #expect(try records("whole").filter { $0.event == "sample" }.count == 9)
+        #expect(try String(decoding: bytes("whole.train/loss.svg"), as: UTF8.self).hasPrefix("<svg"))
+    }
+
+    @Test("the loss falls, and the trained adapter serves")
+    func learns() throws {
+        #expect(try run("long", frozen: false, steps: 40, rate: 0.05))
+        let losses = try records("long").compactMap { $0.event == "step" ? $0.loss : nil }
+        let (first, last) = (losses.prefix(5).reduce(0, +), losses.suffix(5).reduce(0, +))
+        #expect(last < 0.8 * first)
+        let official = try bundle.get()
+        let model = try ModelBundle(path: official.path)
+        let (shape, tensors) = try AdapterFile.tensors(
+            path: "\(official.folder.path)/long.gguf", base: model.base)
+        #expect(shape.slots == 18 && tensors.vision?.rank == 4)
+        let moved = tensors.vision?.fc2.joined().contains { $0 != 0 }
+        #expect(moved == true)
+    }
+
+    @Test("a checkpoint of other settings or other data is refused")
+    func refuses() throws {
+        let watch = Watch()
+        watch.stopAfter = 3
+        try run("other", watch, frozen: true)
+        let failure = #expect(throws: Failure.self) { try run("other", resume: true, frozen: true, rate: 0.02) }
+        #expect(failure?.code == .configurationInvalid)
+        let data = #expect(throws: Failure.self) {
+            try run("other", rows: Self.rows.reversed(), resume: true, frozen: true)
+        }
+        #expect(data?.code == .configurationInvalid)
+    }
+
+    @Test("a photo that does not decode is named and left out, or stops the run")
+    func badPhoto() throws {
+        let folder = try bundle.get().folder
+        let broken = folder.appendingPathComponent("broken.jpg")
+        try Data("text".utf8).write(to: broken)
+        let rows = Self.rows + [ExampleRow(image: broken.path, task: .caption("nothing"))]
+        let watch = Watch()
+        #expect(try run("bad", watch, rows: rows, frozen: true))
+        #expect(watch.bad.count == 1 && watch.bad[0].contains(broken.path))
+        let failure = #expect(throws: Failure.self) { try run("worse", rows: rows, frozen: true, badRows: .stop) }
+        #expect(failure?.code == .unsupportedType && failure?.object.contains(broken.path) == true)
+    }
+
+    @Test("a full disk ends the run with its name, and the last checkpoint stays whole")
+    func fullDisk() throws {
+        // /dev/full stands for the full disk.
+        let watch = Watch()
+        watch.stopAfter = 3
+        try run("full", watch, frozen: true)
+        let before = try bytes("full.train/checkpoint.safetensors")
+        let folder = try bundle.get().folder.appendingPathComponent("full.train")
+        let log = folder.appendingPathComponent("log.jsonl")
+        try FileManager.default.removeItem(at: log)
+        try FileManager.default.createSymbolicLink(atPath: log.path, withDestinationPath: "/dev/full")
+        watch.stopAfter = nil
+        let failure = #expect(throws: Failure.self) { try run("full", watch, resume: true, frozen: true) }
+        #expect(failure?.code == .noSpace)
+        #expect(try bytes("full.train/checkpoint.safetensors") == before)
+    }
+}
+
+@Suite("Features on disk")
+struct FeatureStoreTests {
+    private let folder = FileManager.default.temporaryDirectory.appendingPathComponent("store-\(UUID().uuidString)")
+
+    private func rows(_ seed: UInt64) -> FloatRows {
+        var random = TrainingRandom(seed: seed)
+        let rows = FloatRows(capacity: 3, columns: 20)
+        for row in 0..<3 {
+            let values = (0..<20).map { _ in Float(random.normal()) }
+            rows.setRow(row, values.span)
+        }
+        return rows
+    }
+
+    @Test("features come back as half-precision numbers; what a crash tears is cut off")
+    func torn() throws {
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let compute = try Compute(kernels: .choose(forced: nil), threads: 1)
+        let hashes = (0..<3).map { String(repeating: "\($0)", count: 64) }
+        func open() throws -> FeatureStore {
+            try FeatureStore(directory: folder.path, encoder: "e", patches: 3, width: 20)
+        }
+        do {
+            let store = try open()
+            for (index, hash) in hashes.prefix(2).enumerated() { try store.append(hash, features: rows(UInt64(index))) }
+            #expect(throws: Failure.self) { try open() }  // one process fills it at a time
+        }
+        let index = folder.appendingPathComponent("e.index")
+        try (Data(contentsOf: index) + Data(hashes[2].prefix(40).utf8)).write(to: index)
+        let store = try open()
+        #expect(store.holds(hashes[0]) && store.holds(hashes[1]) && !store.holds(hashes[2]))
+        try store.append(hashes[2], features: rows(2))
+        let back = FloatRows(capacity: 6, columns: 20)
+        for (number, hash) in hashes.enumerated() {
+            try store.read(hash, into: back, at: 3, compute: compute)
+            let expected = rows(UInt64(number))
+            for row in 0..<3 {
+                let rounded = expected.array(row: row).map { Float(Float16($0)) }
+                #expect(back.array(row: 3 + row) == rounded)
+            }
+        }
+        #expect(throws: Failure.self) {
+            try store.read(String(repeating: "f", count: 64), into: back, at: 0, compute: compute)
+        }
+    }
+
+    @Test("a record that the data file lacks does not count")
+    func short() throws {
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let hash = String(repeating: "a", count: 64)
+        do {
+            let store = try FeatureStore(directory: folder.path, encoder: "e", patches: 3, width: 20)
+            try store.append(hash, features: rows(1))
+        }
+        try Data(count: 100).write(to: folder.appendingPathComponent("e.f16"))
+        let store = try FeatureStore(directory: folder.path, encoder: "e", patches: 3, width: 20)
+        #expect(!store.holds(hash))
+    }
+
+    @Test("half-precision numbers of every kind expand exactly")
+    func halves() throws {
+        defer { try? FileManager.default.removeItem(at: folder) }
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        let all = (0..<UInt16.max).filter { Float16(bitPattern: $0).isFinite }
+        let path = folder.appendingPathComponent("halves").path
+        try Data(all.flatMap { [UInt8(truncatingIfNeeded: $0), UInt8($0 >> 8)] }).write(to: URL(fileURLWithPath: path))
+        let rows = FloatRows(capacity: 1, columns: all.count)
+        let compute = try Compute(kernels: .choose(forced: nil), threads: 1)
+        #expect(compute.expandHalf(try MappedFile(path: path), offset: 0, rows: 1, into: rows, at: 0))
+        let expected = all.map { Float(Float16(bitPattern: $0)).bitPattern }
+        #expect(rows.array(row: 0).map(\.bitPattern) == expected)
+        #expect(!compute.expandHalf(try MappedFile(path: path), offset: 2, rows: 1, into: rows, at: 0))
+    }
+}
