@@ -32,7 +32,7 @@ struct LayoutTests {
         "Control": ["Diagnostics"],
         "MemVP": ["CLinux", "Diagnostics", "Language", "ModelFile", "Specification", "Tensor", "Text", "Vision"],
         "FineTuning": [
-            "COpenBLAS", "Diagnostics", "Language", "MemVP", "ModelFile", "Specification", "Tensor", "Text", "Vision",
+            "Diagnostics", "Language", "MemVP", "ModelFile", "Specification", "Tensor", "Text", "Vision",
         ],
         "Daemon": ["Control", "Diagnostics", "MemVP", "Specification", "Spool", "Tensor", "Vision"],
         "Commands": [
@@ -49,7 +49,7 @@ struct LayoutTests {
     func imports() throws {
         let files = Repository.files(below: "Sources", suffix: ".swift")
         #expect(files.count > 20)
-        let ours = Set(Self.allowed.keys).union(["CKernels", "CJPEG", "CPNG", "CYAML", "CLinux", "COpenBLAS"])
+        let ours = Set(Self.allowed.keys).union(["CKernels", "CJPEG", "CPNG", "CYAML", "CLinux"])
         for file in files {
             let parts = file.path.components(separatedBy: "/Sources/")
             let module = try #require(parts.last?.split(separator: "/").first.map(String.init))
