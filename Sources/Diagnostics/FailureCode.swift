@@ -36,6 +36,8 @@ public enum FailureCode: String, Sendable, CaseIterable {
     case modelMissing = "model_missing"
     /// An adapter was made for another base model.
     case adapterMismatch = "adapter_mismatch"
+    /// An adapter that was to be promoted answers worse than it should.
+    case adapterWorse = "adapter_worse"
     // Running.
     /// The configuration is wrong.
     case configurationInvalid = "configuration_invalid"
@@ -71,7 +73,7 @@ public enum FailureCode: String, Sendable, CaseIterable {
             .specConflict, .promptTooLong, .poison, .removed, .protocolViolation:
             return .dataError
         case .imageMissing, .notFound, .unreadable: return .noInput
-        case .modelInvalid, .modelUnsupported: return .dataError
+        case .modelInvalid, .modelUnsupported, .adapterWorse: return .dataError
         case .modelMissing, .adapterMismatch, .configurationInvalid: return .configuration
         case .usage: return .usage
         case .permissionDenied: return .permission

@@ -206,11 +206,12 @@ public enum BundleBuilder {
         try write(description, in: bundle)
     }
 
-    /// The first of adapters/NAME.gguf, adapters/NAME~2.gguf, … that model.yaml does not name.
-    private static func unnamedFile(for name: String, in description: ModelDescription) -> String {
+    /// The first of adapters/NAME.gguf, adapters/NAME~2.gguf, … that model.yaml does not name, not even as kept.
+    static func unnamedFile(for name: String, in description: ModelDescription) -> String {
         var file = "adapters/\(name).gguf"
         var number = 2
-        while description.files[file] != nil {
+        let kept = Set(description.previous.values.compactMap { $0.file?.path })
+        while description.files[file] != nil || kept.contains(file) {
             file = "adapters/\(name)~\(number).gguf"
             number += 1
         }
@@ -218,7 +219,7 @@ public enum BundleBuilder {
     }
 
     /// Writes model.yaml, durable and in one step: from then on the bundle is what it says.
-    private static func write(_ description: ModelDescription, in bundle: String) throws(Failure) {
+    static func write(_ description: ModelDescription, in bundle: String) throws(Failure) {
         let path = "\(bundle)/model.yaml"
         let bytes = Array(description.yaml.utf8)
         // What cannot be read back must not be written.

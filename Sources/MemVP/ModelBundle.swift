@@ -71,14 +71,7 @@ public final class ModelBundle: Sendable {
                 base: base)
         }
         for (name, adapter) in adapters {
-            let c = adapter.configuration
-            guard c.width == language.configuration.width, c.features == vision.features, c.slots >= vision.patches,
-                adapter.vision.map({ vision.fits($0) }) ?? true
-            else {
-                throw Failure(
-                    .adapterMismatch, "\(path)/adapters/\(name).gguf", "does not fit the widths of this model",
-                    hint: "Use an adapter that was trained for this base.")
-            }
+            try ModelBundle.check(adapter, named: "\(path)/adapters/\(name).gguf", language, vision)
         }
         do {
             normalisation = try Normalisation(
@@ -90,6 +83,29 @@ public final class ModelBundle: Sendable {
         self.language = language
         self.vision = vision
         self.adapters = adapters
+    }
+
+    /// Opens an adapter that is not in the bundle, as if it were.
+    ///
+    /// - Throws: `adapter_mismatch` when it was trained for another base or does not fit; `model_invalid`,
+    ///   `model_unsupported`.
+    public func openAdapter(path: String) throws(Failure) -> Adapter {
+        let adapter = try AdapterFile.read(path: path, precision: precision, base: base)
+        try ModelBundle.check(adapter, named: path, language, vision)
+        return adapter
+    }
+
+    private static func check(
+        _ adapter: Adapter, named path: String, _ language: LlamaModel, _ vision: VisionEncoder
+    ) throws(Failure) {
+        let c = adapter.configuration
+        guard c.width == language.configuration.width, c.features == vision.features, c.slots >= vision.patches,
+            adapter.vision.map({ vision.fits($0) }) ?? true
+        else {
+            throw Failure(
+                .adapterMismatch, path, "does not fit the widths of this model",
+                hint: "Use an adapter that was trained for this base.")
+        }
     }
 
     /// Memory rows of the widest adapter.

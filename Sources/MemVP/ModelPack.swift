@@ -29,7 +29,7 @@ public enum ModelPack {
         public let backup: String?
     }
 
-    /// Writes a bundle's files, sorted by name, into a tar archive.
+    /// Writes a bundle's files, sorted by name, into a tar archive; what is kept for rolling back stays behind.
     ///
     /// - Parameter progress: called with the part done, 0 ... 1.
     /// - Throws: `model_missing`, `model_invalid` when a file is not the one that model.yaml names; the writer's failures.
@@ -40,14 +40,22 @@ public enum ModelPack {
         }
         let writer = try TarWriter(path: archive)
         for (index, name) in names.enumerated() {
+            progress(Double(index) / Double(names.count))
+            if name == descriptionName, !description.previous.isEmpty {
+                var alone = description
+                alone.previous = [:]
+                let yaml = Array(alone.yaml.utf8)
+                try writer.add("\(folder)/\(name)", RawSpan(_elements: yaml.span))
+                continue
+            }
             let file = try MappedFile(path: "\(bundle)/\(name)")
             if let expected = description.files[name] {
                 try compare(hash(file.bytes), with: expected, of: "\(bundle)/\(name)")
             }
             try writer.add("\(folder)/\(name)", file.bytes)
-            progress(Double(index + 1) / Double(names.count))
         }
         try writer.finish()
+        progress(1)
     }
 
     /// Puts the bundle of a tar archive at `target`.
@@ -115,7 +123,7 @@ public enum ModelPack {
     private static func compareNames(
         _ files: [String: TarArchive.Entry], with description: ModelDescription, _ archive: String
     ) throws(Failure) {
-        let wanted = Set(description.files.keys).union([descriptionName])
+        let wanted = Set(everyFile(of: description).keys).union([descriptionName])
         if let missing = wanted.subtracting(files.keys).min() {
             throw Failure(.modelInvalid, "\(archive): \(missing)", "is named by model.yaml and not in the archive")
         }
@@ -126,6 +134,12 @@ public enum ModelPack {
         }
     }
 
+    /// The files of the model and those that are kept for rolling back, with their hashes.
+    private static func everyFile(of description: ModelDescription) -> [String: String] {
+        let kept = description.previous.values.compactMap(\.file).map { ($0.path, $0.sha256) }
+        return description.files.merging(kept) { file, _ in file }
+    }
+
     // MARK: Writing the bundle
 
     private static func extract(
@@ -134,7 +148,7 @@ public enum ModelPack {
     ) throws(Failure) {
         var done = 0
         // model.yaml last: a directory with one is a whole bundle.
-        for (name, expected) in description.files.sorted(by: { $0.key < $1.key }) {
+        for (name, expected) in everyFile(of: description).sorted(by: { $0.key < $1.key }) {
             guard let entry = files[name] else { continue }
             let mapping = tar.mapping
             let bytes = mapping.bytes.extracting(entry.range)

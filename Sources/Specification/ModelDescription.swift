@@ -18,6 +18,8 @@ public struct ModelDescription: Sendable, Equatable {
     public var adapters: [TaskKind: String]
     /// The SHA-256 of each file of the bundle, by its path in the bundle.
     public var files: [String: String]
+    /// What stood in the place of an adapter before, by the adapter's name; kept for rolling back, not part of the model.
+    public var previous: [String: FormerAdapter]
 
     /// The geometry and the normalisation of an image.
     public struct Image: Sendable, Equatable {
@@ -66,7 +68,7 @@ public struct ModelDescription: Sendable, Equatable {
     /// A description made by a converter.
     public init(
         name: String, licence: String, image: Image, templates: [TaskKind: Template], adapters: [TaskKind: String],
-        files: [String: String]
+        files: [String: String], previous: [String: FormerAdapter] = [:]
     ) {
         self.name = name
         self.licence = licence
@@ -74,6 +76,7 @@ public struct ModelDescription: Sendable, Equatable {
         self.templates = templates
         self.adapters = adapters
         self.files = files
+        self.previous = previous
     }
 
     /// Reads a model.yaml.
@@ -111,6 +114,10 @@ public struct ModelDescription: Sendable, Equatable {
         lines.append("files:")
         for (file, hash) in files.sorted(by: { $0.key < $1.key }) {
             lines += ["  - file: \(doubleQuoted(file))", "    sha256: \(hash)"]
+        }
+        if !previous.isEmpty { lines.append("previous:") }
+        for (name, former) in previous.sorted(by: { $0.key < $1.key }) {
+            lines += former.yaml(of: name, quoted: doubleQuoted)
         }
         return lines.joined(separator: "\n") + "\n"
     }
@@ -151,7 +158,7 @@ private struct ModelDescriptionDecoder {
 
     private mutating func description(_ root: Node) -> ModelDescription? {
         let keys = ["version", "name", "licence", "image", "templates", "adapters", "files"]
-        guard let fields = required(root, "the document", keys) else { return nil }
+        guard let fields = required(root, "the document", keys, optional: ["previous"]) else { return nil }
         _ = fields["version"].flatMap { reader.value($0.value, "version", .version) }
         let name = text(fields["name"], "name", maximum: 128)
         let licence = text(fields["licence"], "licence", maximum: 1_024)
@@ -159,9 +166,11 @@ private struct ModelDescriptionDecoder {
         let templates = fields["templates"].map { self.templates($0.value) }
         let adapters = fields["adapters"].map { self.adapters($0.value) }
         let files = fields["files"].map { self.files($0.value) }
+        let previous = fields["previous"].map { self.previous($0.value) } ?? [:]
         guard let name, let licence, let image, let templates, let adapters, let files else { return nil }
         return ModelDescription(
-            name: name, licence: licence, image: image, templates: templates, adapters: adapters, files: files)
+            name: name, licence: licence, image: image, templates: templates, adapters: adapters, files: files,
+            previous: previous)
     }
 
     private mutating func required(
@@ -235,6 +244,38 @@ private struct ModelDescriptionDecoder {
         }
         return result
     }
+
+    private mutating func previous(_ node: Node) -> [String: FormerAdapter] {
+        var result: [String: FormerAdapter] = [:]
+        for item in reader.list(node, "previous", of: "adapters", count: 1...256) ?? [] {
+            guard let fields = required(item, "previous", ["adapter", "tasks"], optional: ["file", "sha256"]),
+                let name = fields["adapter"].flatMap({
+                    reader.value($0.value, "adapter", .identifier("the name of an adapter"))
+                })
+            else { continue }
+            guard result[name] == nil else {
+                reader.report(item.position, "previous has two entries for the adapter \(name)")
+                continue
+            }
+            var former = FormerAdapter(file: nil, adapters: [:])
+            let kinds = TaskKind.allCases.map(\.rawValue)
+            let tasks = fields["tasks"].flatMap {
+                reader.mapping($0.value, "tasks", keys: kinds, expected: "a mapping")
+            }
+            for (key, field) in tasks ?? [:] {
+                guard let kind = TaskKind(rawValue: key) else { continue }
+                former.adapters[kind] = reader.value(field.value, "tasks.\(key)", .identifierOrNothing)
+            }
+            let path = fields["file"].flatMap { reader.value($0.value, "file", .bundlePath) }
+            let hash = fields["sha256"].flatMap { reader.value($0.value, "sha256", .sha256) }
+            if (fields["file"] == nil) != (fields["sha256"] == nil) {
+                reader.report(item.position, "previous has one of file and sha256 without the other")
+            }
+            if let path, let hash { former.file = FormerAdapter.File(path: path, sha256: hash) }
+            result[name] = former
+        }
+        return result
+    }
 }
 
 extension Syntax where Value == String {
@@ -254,6 +295,13 @@ extension Syntax where Value == String {
                 return !parts.isEmpty && parts.count <= 4 && parts.allSatisfy { !$0.isEmpty && !$0.hasPrefix(".") }
                     ? text : nil
             }, write: { $0 })
+    }
+
+    /// The name of an adapter, or an empty text for none.
+    fileprivate static var identifierOrNothing: Syntax<String> {
+        let name = identifier("the name of an adapter, or an empty text")
+        return Syntax<String>(
+            expected: name.expected, read: { $0.isEmpty ? $0 : name.read($0) }, write: { $0 })
     }
 
     /// 64 lower-case hexadecimal digits.

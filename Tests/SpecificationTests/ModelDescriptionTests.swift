@@ -26,6 +26,30 @@ struct ModelDescriptionTests {
         #expect(try ModelDescription(yaml: Array(description.yaml.utf8), named: "model.yaml") == description)
     }
 
+    @Test("what a promotion replaced comes back, and half an entry is refused")
+    func previous() throws {
+        var description = Self.description
+        description.previous = [
+            "science": FormerAdapter(
+                file: .init(path: "adapters/science.gguf", sha256: String(repeating: "1b", count: 32)),
+                adapters: [.ask: "", .caption: "a.1"]),
+            "other": FormerAdapter(file: nil, adapters: [:]),
+        ]
+        let yaml = description.yaml
+        #expect(try ModelDescription(yaml: Array(yaml.utf8), named: "model.yaml") == description)
+        for (part, other) in [
+            ("    sha256: \(String(repeating: "1b", count: 32))\n", ""), ("    file: \"adapters/science.gguf\"\n", ""),
+            ("adapters/science.gguf", "../science.gguf"), ("  - adapter: \"other\"", "  - adapter: \"science\""),
+            ("\"a.1\"", "\".1\""), ("adapter: \"other\"", "adapter: \"\""), ("    tasks: {}\n", ""),
+        ] {
+            #expect(yaml.contains(part))
+            let failure = #expect(throws: Failure.self, "\(part)") {
+                try ModelDescription(yaml: Array(yaml.replacing(part, with: other).utf8), named: "model.yaml")
+            }
+            #expect(failure?.code == .modelInvalid)
+        }
+    }
+
     @Test("a format is known, and belongs to questions", arguments: ["QCM", "qcm-a", "", "QCM-A-B"])
     func formats(name: String) {
         let yaml = Self.description.yaml.replacing("format: QCM-A", with: "format: \"\(name)\"")

@@ -121,7 +121,8 @@ extension FailureCode {
         case .unavailable, .temporary: 503
         case .noSpace: 507
         case .internalError, .inputOutput, .cannotCreate: 500
-        case .modelInvalid, .modelUnsupported, .modelMissing, .adapterMismatch, .configurationInvalid: 422
+        case .modelInvalid, .modelUnsupported, .modelMissing, .adapterMismatch, .adapterWorse, .configurationInvalid:
+            422
         case .emptyFile, .unsupportedType, .corruptImage, .imageTooLarge, .notRegularFile, .specInvalid, .specLate,
             .specConflict, .promptTooLong, .usage, .poison, .removed, .protocolViolation:
             400

@@ -1,0 +1,285 @@
+// `memvp promote`: a new adapter takes its place in a bundle if it answers no worse than the present one, and the present
+// one is kept for `--rollback`.
+
+internal import ArgumentParser
+internal import Diagnostics
+internal import FineTuning
+internal import FoundationEssentials
+internal import MemVP
+internal import Specification
+
+/// `memvp promote`
+struct ToolboxPromote: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "promote", abstract: "Install a new adapter if it is no worse than the present one.",
+        usage: """
+            memvp promote <new.gguf> --model <directory> --as <name> --evaluate <file.jsonl> --at-least <metric[=floor]> ... \
+            [<options>]
+            memvp promote --rollback --model <directory> --as <name> [--json]
+            """,
+        discussion: """
+            Metrics are \(AdapterMetric.allCases.map(\.rawValue).joined(separator: ", ")). With a floor the new adapter must \
+            score that much as well. Without a present adapter the floor alone decides. A running memvpd takes the new \
+            adapter with memvpctl reload.
+            """)
+
+    @OptionGroup var model: ToolboxModelOptions
+
+    @Argument(help: ArgumentHelp("The new adapter.", valueName: "new.gguf"))
+    var adapter: String?
+
+    @Option(name: .customLong("as"), help: "Its name in the bundle.")
+    var name: String
+
+    @Option(
+        name: .customLong("for"),
+        help:
+            "The tasks that use it from now on; by default those that the name has, for a new name those of the metrics."
+    )
+    var tasks: String?
+
+    @Option(help: ArgumentHelp("The rows to compare on, in JSON Lines.", valueName: "file.jsonl"))
+    var evaluate: String?
+
+    @Option(help: "Rows of this split only.")
+    var split: String?
+
+    @Option(help: "At most so many photos, from the first on.")
+    var limit: Int?
+
+    @Option(help: ArgumentHelp("What must be no worse; may be given several times.", valueName: "metric[=floor]"))
+    var atLeast: [String] = []
+
+    @Option(help: ArgumentHelp("How much better it must be than the present one.", valueName: "difference"))
+    var by = 0.0
+
+    @Option(help: "What happens at a row that cannot be used: skip or stop.")
+    var onBadRow = BadRowPolicy.skip
+
+    @Flag(help: "Put back what stood there before the last promotion.")
+    var rollback = false
+
+    @Flag(help: "Write JSON.")
+    var json = false
+
+    func validate() throws {
+        // The name becomes a file of the bundle: nothing that leads out of it.
+        let isPlain: (UInt8) -> Bool = { (0x30...0x39).contains($0) || (0x41...0x5A).contains($0 & 0xDF) }
+        guard name.utf8.count <= 64, let first = name.utf8.first, isPlain(first),
+            name.utf8.allSatisfy({ isPlain($0) || Array("._-".utf8).contains($0) })
+        else {
+            throw ValidationError(
+                "--as is '\(name)'; use 1 to 64 of A-Z, a-z, 0-9, `.`, `_` and `-`, the first a letter or digit.")
+        }
+        if rollback {
+            guard adapter == nil, evaluate == nil, atLeast.isEmpty, tasks == nil, by == 0 else {
+                throw ValidationError(
+                    "--rollback evaluates nothing: leave out the adapter, --evaluate, --at-least and --for.")
+            }
+            return
+        }
+        guard adapter != nil else { throw ValidationError("Name the new adapter's file, or --rollback.") }
+        guard evaluate != nil, !atLeast.isEmpty else {
+            throw ValidationError("Say with --evaluate and --at-least what the new adapter has to show.")
+        }
+        if let limit, limit < 1 { throw ValidationError("--limit is \(limit); it must be at least 1.") }
+        guard by.isFinite, by >= 0 else { throw ValidationError("--by is \(by); it must be 0 or more.") }
+        let demands = try demands()
+        guard let kinds = try kinds() else { return }
+        for demand in demands where !kinds.contains(demand.metric.kind) {
+            throw ValidationError(
+                "--at-least \(demand.metric.rawValue) judges \(demand.metric.kind.rawValue), which --for leaves out.")
+        }
+    }
+
+    /// What `--at-least` and `--by` say; each metric once.
+    func demands() throws -> [AdapterDemand] {
+        var demands: [AdapterDemand] = []
+        for text in atLeast {
+            let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+            guard let metric = AdapterMetric(rawValue: String(parts[0])) else {
+                let names = AdapterMetric.allCases.map(\.rawValue).joined(separator: ", ")
+                throw ValidationError("--at-least is '\(text)'; the metrics are \(names).")
+            }
+            let floor = parts.count > 1 ? Double(parts[1]) : nil
+            guard parts.count == 1 || floor?.isFinite == true else {
+                throw ValidationError("--at-least is '\(text)'; after = stands a number, such as cider_d=0.4.")
+            }
+            guard !demands.contains(where: { $0.metric == metric }) else {
+                throw ValidationError("--at-least names \(metric.rawValue) twice.")
+            }
+            demands.append(AdapterDemand(metric: metric, floor: floor, margin: by))
+        }
+        return demands
+    }
+
+    /// The kinds of `--for`, each once; nil without it.
+    private func kinds() throws -> [TaskKind]? {
+        guard let tasks else { return nil }
+        let found = tasks.split(separator: ",").map { TaskKind(rawValue: String($0)) }
+        guard !found.isEmpty, !found.contains(nil) else {
+            let names = TaskKind.allCases.map(\.rawValue).joined(separator: ", ")
+            throw ValidationError("--for is '\(tasks)'; name some of \(names).")
+        }
+        return TaskKind.allCases.filter { found.contains($0) }
+    }
+
+    func run() throws {
+        if rollback { return try rollBack() }
+        guard let adapter, let evaluate else { return }
+        let demands = try demands()
+        let read = try ExampleRows.read(path: evaluate, splits: split.map { [$0] }, badRows: onBadRow) {
+            ToolboxEvalOptions.name($0)
+        }
+        let bundle = try model.bundle()
+        // The hash comes first: what is evaluated must be what is installed.
+        let hash = try ModelBundle.sha256(ofFile: adapter)
+        let candidate = try bundle.openAdapter(path: adapter)
+        let kinds = try kinds() ?? (bundle.adapters[name] != nil ? [] : Self.kinds(of: demands))
+        let place = PromotionPlace(name: name, kinds: kinds, bundle: bundle)
+        let answerer = try Answerer(
+            bundle: bundle, compute: model.compute(), batch: 32, additional: [PromotionPlace.candidate: candidate])
+        var progress = ToolboxProgress()
+        defer { progress.end() }
+        let (comparisons, badRows) = try AdapterComparison.run(
+            demands, new: PromotionPlace.candidate, present: place.present,
+            rows: ExampleRows.ofFirstPhotos(limit, in: read),
+            options: EvaluationOptions(badRows: onBadRow, file: evaluate), answerer: answerer
+        ) { progress.show($0, $1, of: $2, unit: "photos") }
+        progress.end()
+        badRows.forEach(ToolboxEvalOptions.name)
+        var report = ToolboxPromotionReport(place, comparisons, hash: hash)
+        guard comparisons.allSatisfy(\.isMet) else {
+            if json { print(try ToolboxJSON.line(report)) }
+            throw Failure(
+                .adapterWorse, adapter, comparisons.filter { !$0.isMet }.map(\.shortfall).joined(separator: "; "),
+                hint: "\(bundle.path) is as it was. Train on, or ask for less.")
+        }
+        let isNew = try BundleBuilder.promote(adapter, hash: hash, name: name, kinds: kinds, to: bundle)
+        report.promoted = isNew
+        print(json ? try ToolboxJSON.line(report) : report.text)
+    }
+
+    private func rollBack() throws {
+        let description = try BundleBuilder.rollBack(name, in: model.model)
+        let tasks = Self.tasks(of: name, in: description)
+        let isThere = BundleBuilder.file(of: name, in: description) != nil
+        if json {
+            return print(
+                try ToolboxJSON.line(
+                    ToolboxRollbackReport(adapter: name, bundle: model.model, isThere: isThere, tasks: tasks)))
+        }
+        let use = tasks.isEmpty ? "no task by default" : tasks.joined(separator: ", ")
+        print(
+            "\(model.model): "
+                + (isThere ? "the former adapter \(name) is back, for \(use)" : "the adapter \(name) is out again"))
+        print("A running memvpd follows with memvpctl reload; --rollback once more undoes this.")
+    }
+
+    private static func kinds(of demands: [AdapterDemand]) -> [TaskKind] {
+        TaskKind.allCases.filter { kind in demands.contains { $0.metric.kind == kind } }
+    }
+
+    /// The kinds of task that use the adapter by default.
+    static func tasks(of name: String, in description: ModelDescription) -> [String] {
+        TaskKind.allCases.filter { description.adapters[$0] == name }.map(\.rawValue)
+    }
+}
+
+/// Where a new adapter is to stand, and what it is held against.
+struct PromotionPlace {
+    /// What the new adapter is called beside the bundle's own: no adapter of a bundle has a space in its name.
+    static let candidate = "new adapter"
+
+    let name: String
+    /// The kinds of task that it takes over.
+    let kinds: [TaskKind]
+    let bundle: ModelBundle
+
+    /// The adapter that answers now what the new one would answer: of a task that it takes over, the task's; else the one
+    /// of its name.
+    func present(_ kind: TaskKind) -> String? {
+        let answering = kinds.contains(kind) ? bundle.description.adapters[kind] : nil
+        return [answering, name].compactMap { $0 }.first { bundle.adapters[$0] != nil }
+    }
+}
+
+extension AdapterComparison {
+    /// Why the demand is not met, with the figures.
+    fileprivate var shortfall: String {
+        let own = "scores \(demand.metric.rawValue) \(ToolboxTime.rounded(new, 4)) on \(count)"
+        var wanted: [String] = []
+        if let present {
+            let by = demand.margin > 0 ? " and must have \(demand.margin) more" : ""
+            wanted.append("the present adapter \(ToolboxTime.rounded(present, 4))\(by)")
+        }
+        if let floor = demand.floor { wanted.append("at least \(floor) was asked for") }
+        return "\(own); " + (wanted.isEmpty ? "that is no number" : wanted.joined(separator: ", "))
+    }
+}
+
+/// What `promote --json` prints.
+struct ToolboxPromotionReport: Encodable {
+    struct Score: Encodable {
+        var metric: String
+        var new: Double
+        var present: Double?
+        var presentAdapter: String?
+        var floor: Double?
+        var count: Int
+        var met: Bool
+
+        enum CodingKeys: String, CodingKey {
+            case metric, new, present, floor, count, met
+            case presentAdapter = "present_adapter"
+        }
+    }
+
+    var promoted = false
+    var adapter: String
+    var bundle: String
+    var sha256: String
+    /// The tasks that it takes over; none where its name keeps what it has.
+    var tasks: [String]
+    var scores: [Score]
+
+    init(_ place: PromotionPlace, _ comparisons: [AdapterComparison], hash: String) {
+        adapter = place.name
+        bundle = place.bundle.path
+        sha256 = hash
+        tasks = place.kinds.map(\.rawValue)
+        scores = comparisons.map {
+            Score(
+                metric: $0.demand.metric.rawValue, new: $0.new, present: $0.present,
+                presentAdapter: place.present($0.demand.metric.kind), floor: $0.demand.floor, count: $0.count,
+                met: $0.isMet)
+        }
+    }
+
+    var text: String {
+        let lines = scores.map { score in
+            let beside = score.present.map { "the present adapter \(ToolboxTime.rounded($0, 4))" } ?? "none was there"
+            return "\(score.metric) \(ToolboxTime.rounded(score.new, 4)) on \(score.count); \(beside)"
+        }
+        let end =
+            promoted
+            ? "\(bundle): adapter \(adapter) is in place. A running memvpd takes it with memvpctl reload; --rollback undoes it."
+            : "\(bundle): adapter \(adapter) is this file already; nothing was done."
+        return (lines + [end]).joined(separator: "\n")
+    }
+}
+
+/// What `promote --rollback --json` prints.
+struct ToolboxRollbackReport: Encodable {
+    var adapter: String
+    var bundle: String
+    /// Whether the bundle has an adapter of the name now.
+    var isThere: Bool
+    /// The tasks that use it now.
+    var tasks: [String]
+
+    enum CodingKeys: String, CodingKey {
+        case adapter, bundle, tasks
+        case isThere = "present"
+    }
+}

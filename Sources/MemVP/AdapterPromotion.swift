@@ -1,0 +1,153 @@
+// Promoting an adapter: a new one takes another's place in a bundle, and the old one stays beside it for the way back.
+//
+// Invariant: as in BundleBuilder.swift, model.yaml names whole files at every moment and changes hands in one rename; what
+// it keeps under `previous` is never opened with the bundle. A failure leaves the bundle as it was.
+// Failure modes: `model_invalid` and `adapter_mismatch` for an adapter that is no good, `temporary` when the bundle or the
+// file changed under the promotion, `model_missing` when there is nothing to roll back to; the writer's failures.
+
+public import Diagnostics
+internal import FoundationEssentials
+internal import ModelFile
+public import Specification
+internal import Tensor
+
+extension BundleBuilder {
+    /// Puts an adapter file into a bundle under `name`, byte for byte, and keeps what stood there.
+    ///
+    /// - Parameters:
+    ///   - hash: the file's SHA-256 when it was judged.
+    ///   - kinds: the kinds of task that use it from now on; others stay as they are.
+    ///   - bundle: as it was opened when the adapter was judged.
+    /// - Returns: false when all of that is so already, and nothing was done.
+    /// - Throws: `adapter_mismatch`, `model_invalid`, `temporary` when the file or the bundle is no longer what was judged;
+    ///   the writer's failures.
+    public static func promote(
+        _ source: String, hash: String, name: String, kinds: [TaskKind], to bundle: ModelBundle
+    ) throws(Failure) -> Bool {
+        try promote(source, hash: hash, name: name, kinds: kinds, to: bundle) { _ in }
+    }
+
+    /// The same; `after` is called between the steps, for tests that fail there.
+    static func promote(
+        _ source: String, hash: String, name: String, kinds: [TaskKind], to bundle: ModelBundle,
+        after: (AddingStep) throws(Failure) -> Void
+    ) throws(Failure) -> Bool {
+        var description = try ModelBundle.description(in: bundle.path)
+        guard description == bundle.description else {
+            throw Failure(
+                .temporary, bundle.path, "has changed since the adapters were compared", hint: "Promote again.")
+        }
+        let present = file(of: name, in: description)
+        if present?.sha256 == hash, kinds.allSatisfy({ description.adapters[$0] == name }) { return false }
+        try makeDirectory("\(bundle.path)/adapters")
+        let target = unnamedFile(for: name, in: description)
+        let path = "\(bundle.path)/\(target)"
+        try copy(source, to: path)
+        share(path, as: access(to: bundle.path))
+        do throws(Failure) {
+            guard try ModelBundle.sha256(ofFile: path) == hash else {
+                throw Failure(.temporary, source, "has changed since it was evaluated", hint: "Promote again.")
+            }
+            _ = try bundle.openAdapter(path: path)
+        } catch {
+            try? FileManager.default.removeItem(atPath: path)
+            throw error.code == .temporary ? error : error.about(source)
+        }
+        try after(.written)
+        let superseded = description.previous[name]?.file
+        description.previous[name] = FormerAdapter(file: present, adapters: [:])
+        if let present { description.files[present.path] = nil }
+        description.files[target] = hash
+        for kind in kinds where description.adapters[kind] != name {
+            description.previous[name]?.adapters[kind] = description.adapters[kind] ?? ""
+            description.adapters[kind] = name
+        }
+        try replace(description, in: bundle.path)
+        try after(.described)
+        // One that stays is no harm: model.yaml does not name it, and the next adapter of the name may take its place.
+        if let superseded, ModelBundle.adapterName(ofFile: superseded.path) == name {
+            try? FileManager.default.removeItem(atPath: "\(bundle.path)/\(superseded.path)")
+        }
+        return true
+    }
+
+    /// Puts back what stood in the place of the adapter `name` before it was promoted. What stands there now is kept in turn,
+    /// so rolling back twice leads to where it began.
+    ///
+    /// - Returns: the bundle's description from now on.
+    /// - Throws: `model_missing` when nothing is kept or a task would be left with an adapter that is not there;
+    ///   `model_invalid` and `adapter_mismatch` when the kept file is damaged or of another base; the writer's failures.
+    public static func rollBack(_ name: String, in bundle: String) throws(Failure) -> ModelDescription {
+        var description = try ModelBundle.description(in: bundle)
+        guard let former = description.previous[name] else {
+            throw Failure(
+                .modelMissing, bundle, "keeps nothing that stood in the place of the adapter \(name)",
+                hint: "Only what memvp promote replaced can be rolled back.")
+        }
+        if let kept = former.file { try check(kept, of: name, in: bundle) }
+        let present = file(of: name, in: description)
+        var turned = FormerAdapter(file: present, adapters: [:])
+        for (kind, adapter) in former.adapters {
+            // A kind that another adapter has taken since then stays with that one.
+            guard description.adapters[kind] == name || adapter == name else { continue }
+            turned.adapters[kind] = description.adapters[kind] ?? ""
+            description.adapters[kind] = adapter.isEmpty ? nil : adapter
+        }
+        if let present { description.files[present.path] = nil }
+        if let kept = former.file { description.files[kept.path] = kept.sha256 }
+        description.previous[name] = turned
+        for (kind, adapter) in description.adapters where file(of: adapter, in: description) == nil {
+            throw Failure(
+                .modelMissing, bundle,
+                "would name the adapter \(adapter) for \(kind.rawValue), which would not be there",
+                hint: "Promote another adapter for \(kind.rawValue) first.")
+        }
+        try replace(description, in: bundle)
+        return description
+    }
+
+    /// The file that holds the adapter `name`; nil where there is none.
+    public static func file(of name: String, in description: ModelDescription) -> FormerAdapter.File? {
+        description.files.first { ModelBundle.adapterName(ofFile: $0.key) == name }
+            .map { FormerAdapter.File(path: $0.key, sha256: $0.value) }
+    }
+
+    private static func copy(_ source: String, to target: String) throws(Failure) {
+        let file = try MappedFile(path: source)
+        let output = try OutputFile(path: target)
+        try output.write(file.bytes)
+        try output.commit()
+    }
+
+    /// Writes model.yaml, readable by whom the one before was.
+    private static func replace(_ description: ModelDescription, in bundle: String) throws(Failure) {
+        let attributes = access(to: bundle)
+        try write(description, in: bundle)
+        share("\(bundle)/model.yaml", as: attributes)
+    }
+
+    /// Owner, group and mode of model.yaml.
+    private static func access(to bundle: String) -> [FileAttributeKey: Any] {
+        let attributes = (try? FileManager.default.attributesOfItem(atPath: "\(bundle)/model.yaml")) ?? [:]
+        return attributes.filter { [.posixPermissions, .ownerAccountID, .groupOwnerAccountID].contains($0.key) }
+    }
+
+    /// Gives a file owner, group and mode, as far as this user may: whoever promotes may be root with a mask of their own,
+    /// whoever serves is not.
+    private static func share(_ path: String, as attributes: [FileAttributeKey: Any]) {
+        for (key, value) in attributes { try? FileManager.default.setAttributes([key: value], ofItemAtPath: path) }
+    }
+
+    /// The kept file is still the adapter that it was, and the base is still its base.
+    private static func check(_ kept: FormerAdapter.File, of name: String, in bundle: String) throws(Failure) {
+        let path = "\(bundle)/\(kept.path)"
+        guard ModelBundle.adapterName(ofFile: kept.path) == name, try ModelBundle.sha256(ofFile: path) == kept.sha256
+        else {
+            throw Failure(
+                .modelInvalid, path, "is not the adapter that was kept", hint: "Promote a good one instead.")
+        }
+        let base = try BaseIdentity(
+            language: GGUFFile(path: "\(bundle)/language.gguf"), vision: GGUFFile(path: "\(bundle)/vision.gguf"))
+        _ = try AdapterFile.tensors(path: path, base: base)
+    }
+}
