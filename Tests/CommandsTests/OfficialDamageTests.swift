@@ -2,6 +2,7 @@
 
 import Diagnostics
 import Foundation
+import ModelFile
 import Testing
 
 @testable import Commands
@@ -80,6 +81,7 @@ struct OfficialDamageTests {
             Damage(
                 "not a number", file, names: [tensor],
                 Damage.archive { $0[tensor]?.values[3] = .nan }),
+            Damage("integers", file, names: ["not floats"], Damage.archive { $0.storage = "IntStorage" }),
         ]
     }
 
@@ -87,11 +89,40 @@ struct OfficialDamageTests {
         common(.llama, wq) + common(.clip, fc) + common(.checkpoint, e2) + [
             Damage(
                 "one piece fewer than the embedding has rows", .tokenizer,
-                names: ["consolidated.00.pth", "tok_embeddings.weight", "599"],
+                names: ["consolidated.00.pth", "tok_embeddings.weight", "599 pieces"],
                 Damage.bytes { data in
                     // The first piece is field 1 with its length in one byte; control pieces can go without harm elsewhere.
                     let length = Int(data[data.startIndex + 1])
                     data.removeFirst(length + 2)
+                }),
+            Damage(
+                "a position fewer than a square and one", .clip, names: ["visual.positional_embedding", "square"],
+                Damage.archive {
+                    guard var found = $0["visual.positional_embedding"] else { return }
+                    found.shape[0] -= 1
+                    found.values.removeLast(found.shape[1])
+                    $0["visual.positional_embedding"] = found
+                }),
+            Damage(
+                "a block more", .clip, names: ["resblocks.99.ln_1.bias"],
+                Damage.archive {
+                    let name = "visual.transformer.resblocks.99.ln_1.bias"
+                    $0[name] = TorchTensor(name: name, shape: [1], values: [1])
+                }),
+            Damage(
+                "a tensor with and without its prefix", .checkpoint, names: ["adapter_emb1", "twice"],
+                Damage.archive {
+                    guard var found = $0["module.adapter_emb1"] else { return }
+                    found.name = "adapter_emb1"
+                    $0["adapter_emb1"] = found
+                }),
+            Damage(
+                "a vector for the matrix that shapes are read off", .checkpoint,
+                names: ["adapter_proj.fc1.weight", "shape"],
+                Damage.archive {
+                    guard var found = $0["module.adapter_proj.fc1.weight"] else { return }
+                    found.shape = [found.values.count]
+                    $0["module.adapter_proj.fc1.weight"] = found
                 }),
             Damage("truncated", .tokenizer, names: ["tokenizer.model"], Damage.bytes { $0.removeLast(7) }),
         ]
@@ -156,5 +187,82 @@ struct OfficialDamageTests {
         let empty = try OfficialModel()
         try FileManager.default.removeItem(atPath: "\(empty.llama)/7B")
         #expect(empty.failure()?.code == .modelMissing)
+    }
+
+    @Test("norms that differ between the parts of a release are refused: the parts are of two models")
+    func differentParts() throws {
+        let model = try OfficialModel()
+        let first = try TorchArchive(reading: "\(model.llama)/7B/consolidated.00.pth")
+        for part in 0..<2 {
+            var shard = first
+            shard.tensors = first.tensors.map { OfficialModelTests.share($0, part: part, of: 2) }
+            if part == 1 { shard["layers.1.ffn_norm.weight"]?.values[0] += 1 }
+            try shard.write(to: "\(model.llama)/7B/consolidated.0\(part).pth")
+        }
+        let failure = try #require(model.failure())
+        #expect(failure.code == .modelInvalid)
+        #expect(failure.object.hasSuffix("consolidated.01.pth: tensor layers.1.ffn_norm.weight"))
+    }
+
+    @Test("what the decoder does not do is refused by what the settings say; a tensor in two files is refused")
+    func settings() throws {
+        let scaled = try OfficialModel()
+        let parameters = "\(scaled.llama)/7B/params.json"
+        let text = try String(contentsOfFile: parameters, encoding: .utf8)
+        try text.replacing("{", with: #"{"use_scaled_rope": true, "#, maxReplacements: 1)
+            .write(toFile: parameters, atomically: true, encoding: .utf8)
+        #expect(scaled.failure()?.code == .modelUnsupported)
+
+        let other = try OfficialModel()
+        try FileManager.default.removeItem(atPath: "\(other.llama)/7B")
+        for part in 1...2 {
+            let writer = try SafetensorsWriter(
+                path: "\(other.llama)/model-\(part).safetensors",
+                tensors: [TensorDeclaration(name: "model.norm.weight", type: .float32, shape: [1])])
+            let one: [Float] = [1]
+            try writer.write(one.span)
+            try writer.finish()
+        }
+        func failure(_ more: String) throws -> Failure? {
+            let config = """
+                {"hidden_size": 64, "intermediate_size": 192, "num_hidden_layers": 3, "num_attention_heads": 4,
+                 "rms_norm_eps": 1e-6, \(more)}
+                """
+            try Data(config.utf8).write(to: URL(fileURLWithPath: "\(other.llama)/config.json"))
+            return other.failure()
+        }
+        #expect(try failure(#""model_type": "mistral""#)?.code == .modelUnsupported)
+        #expect(try failure(#""rope_scaling": {"factor": 2}"#)?.code == .modelUnsupported)
+        let twice = try failure(#""model_type": "llama""#)
+        #expect(twice?.object.hasSuffix("model-2.safetensors: tensor model.norm.weight") == true)
+        #expect(twice?.cause == "stands in another file too")
+    }
+
+    @Test("a checkpoint for another CLIP, of fewer features or more patches, is refused by name")
+    func otherCLIP() throws {
+        let narrow = try OfficialModel()
+        var checkpoint = try TorchArchive(reading: narrow.adapter)
+        for index in checkpoint.tensors.indices {
+            let name = checkpoint.tensors[index].name
+            let isInner = name.hasSuffix("adapter_proj.fc1.weight") || name.hasSuffix("adapter_mlp.fc1.weight")
+            guard isInner || name.hasSuffix("adapter_mlp.fc2.weight") else { continue }
+            checkpoint.tensors[index].shape[isInner ? 1 : 0] /= 2
+            checkpoint.tensors[index].values.removeLast(checkpoint.tensors[index].values.count / 2)
+        }
+        narrow.adapter = "\(narrow.path)/narrow.pth"
+        try checkpoint.write(to: narrow.adapter)
+        #expect(narrow.failure()?.object.hasSuffix("narrow.pth: tensor adapter_proj.fc1.weight") == true)
+
+        let short = try OfficialModel()
+        checkpoint = try TorchArchive(reading: short.adapter)
+        for name in ["module.adapter_emb1", "module.adapter_emb2"] {
+            guard var tensor = checkpoint[name] else { continue }
+            tensor.shape[1] /= 2
+            tensor.values.removeLast(tensor.values.count / 2)
+            checkpoint[name] = tensor
+        }
+        short.adapter = "\(short.path)/short.pth"
+        try checkpoint.write(to: short.adapter)
+        #expect(short.failure()?.object.hasSuffix("short.pth: tensor adapter_emb1") == true)
     }
 }

@@ -243,7 +243,7 @@ struct OfficialModelTests {
     }
 
     /// One model-parallel share, as the release cuts them.
-    private static func share(_ tensor: TorchTensor, part: Int, of parts: Int) -> TorchTensor {
+    static func share(_ tensor: TorchTensor, part: Int, of parts: Int) -> TorchTensor {
         guard tensor.shape.count == 2 else { return tensor }
         var share = tensor
         let (rows, columns) = (tensor.shape[0], tensor.shape[1])
@@ -279,23 +279,35 @@ struct OfficialModelTests {
         let released = try OfficialModel()
         try #require(released.convert("int8") == 0)
         let other = try OfficialModel()
-        let source = try TorchArchive(reading: "\(other.llama)/7B/consolidated.00.pth")
-        try FileManager.default.removeItem(atPath: "\(other.llama)/7B")
+        try Self.layOutAsHuggingFace(other, isTied: false)
+        try #require(other.convert("int8") == 0)
+        try expectSameWeights(released.out, other.out)
+
+        let tied = try OfficialModel()
+        try Self.layOutAsHuggingFace(tied, isTied: true)
+        try #require(tied.convert("int8") == 0)
+        #expect(try GGUFFile(path: "\(tied.out)/language.gguf").tensors["output.weight"] == nil)
+    }
+
+    /// Puts transformers' layout in the place of the release; tied, the embedding is the output too.
+    private static func layOutAsHuggingFace(_ model: OfficialModel, isTied: Bool) throws {
+        let source = try TorchArchive(reading: "\(model.llama)/7B/consolidated.00.pth")
+        try FileManager.default.removeItem(atPath: "\(model.llama)/7B")
         let config = """
             {"model_type": "llama", "hidden_size": 64, "intermediate_size": 192, "num_hidden_layers": 3, "rope_scaling": null,
-             "num_attention_heads": 4, "rms_norm_eps": 1e-6, "tie_word_embeddings": false, "max_position_embeddings": 2048}
+             "num_attention_heads": 4, "rms_norm_eps": 1e-6, "tie_word_embeddings": \(isTied),
+             "max_position_embeddings": 2048}
             """
-        try Data(config.utf8).write(to: URL(fileURLWithPath: "\(other.llama)/config.json"))
-        let tensors = source.tensors.filter { $0.name != "rope.freqs" }.map(Self.huggingFace)
+        try Data(config.utf8).write(to: URL(fileURLWithPath: "\(model.llama)/config.json"))
+        let tensors = source.tensors.filter { $0.name != "rope.freqs" && !(isTied && $0.name == "output.weight") }
+            .map(huggingFace)
         for (index, half) in [tensors[..<10], tensors[10...]].enumerated() {
             let writer = try SafetensorsWriter(
-                path: "\(other.llama)/model-0000\(index + 1)-of-00002.safetensors",
+                path: "\(model.llama)/model-0000\(index + 1)-of-00002.safetensors",
                 tensors: half.map { TensorDeclaration(name: $0.name, type: .float32, shape: $0.shape) })
             for tensor in half { try writer.write(tensor.values.span) }
             try writer.finish()
         }
-        try #require(other.convert("int8") == 0)
-        try expectSameWeights(released.out, other.out)
     }
 
     /// A released tensor under its name in transformers; q and k permuted as its conversion script does it:
@@ -346,6 +358,18 @@ struct OfficialModelTests {
         let checkpoint = try TorchArchive(reading: model.adapter)
         #expect(checkpoint.isCheckpoint)
         model.adapter = "\(model.path)/with-args.pth"
+        try checkpoint.write(to: model.adapter)
+        #expect(model.convert() == 0)
+    }
+
+    @Test("a checkpoint's optimiser state is passed over")
+    func optimiserState() throws {
+        let model = try OfficialModel()
+        var checkpoint = try TorchArchive(reading: model.adapter)
+        checkpoint.isCheckpoint = false
+        let name = "optimizer.state.0.exp_avg"
+        checkpoint[name] = TorchTensor(name: name, shape: [1], values: [1])
+        model.adapter = "\(model.path)/with-state.pth"
         try checkpoint.write(to: model.adapter)
         #expect(model.convert() == 0)
     }

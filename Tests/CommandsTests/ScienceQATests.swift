@@ -75,7 +75,7 @@ struct ScienceQATests {
     }
 
     @Test("classes at their edges")
-    func classes() {
+    func classes() throws {
         func facts(_ subject: String, _ grade: String, _ text: Bool, _ image: Bool) -> Set<ScienceQAClass> {
             ScienceQAFacts(subject: subject, grade: grade, hasText: text, hasImage: image).classes
         }
@@ -87,6 +87,13 @@ struct ScienceQATests {
             #expect(facts("", grade, false, false) == [.noContext, .all])
         }
         #expect(ScienceQAAccuracy()[.all].percent == nil)
+        for (image, hasImage) in [(#""image.png""#, true), (#""""#, false), ("null", false)] {
+            let record =
+                #"{"question": "q", "choices": ["a", "b"], "answer": 0, "hint": "", "subject": "s", "grade": "g"}"#
+            let text = record.replacing("}", with: #", "image": \#(image)}"#)
+            let problem = try JSONDecoder().decode(ScienceQAProblem.self, from: Data(text.utf8))
+            #expect(problem.facts.hasImage == hasImage && problem.facts.classes.contains(.image) == hasImage)
+        }
     }
 
     @Test("prompts are those of the published code, to the byte")

@@ -17,6 +17,8 @@ struct TorchArchive {
     var tensors: [TorchTensor]
     /// `module\nname` of the function that rebuilds tensors.
     var rebuild = "torch._utils\n_rebuild_tensor_v2"
+    /// The class of the storages: float32, or integers of as many bytes.
+    var storage = "FloatStorage"
     /// Whether the tensors stand under `model`, beside an `args` that is an argparse.Namespace.
     var isCheckpoint = false
 
@@ -65,7 +67,7 @@ struct TorchArchive {
         for (index, tensor) in tensors.enumerated() {
             let strides = tensor.strides ?? Self.rowMajor(tensor.shape)
             table += Self.text(tensor.name) + "c\(rebuild)\n".utf8 + [0x28]
-            table += [0x28] + Self.text("storage") + "ctorch\nFloatStorage\n".utf8 + Self.text("\(index)")
+            table += [0x28] + Self.text("storage") + "ctorch\n\(storage)\n".utf8 + Self.text("\(index)")
             table += Self.text("cpu") + Self.integer(tensor.values.count) + [0x74, 0x51]
             table += Self.integer(0) + Self.tuple(tensor.shape) + Self.tuple(strides)
             table += [0x89] + "ccollections\nOrderedDict\n".utf8 + [0x29, 0x52, 0x74, 0x52]

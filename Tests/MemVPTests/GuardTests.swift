@@ -189,6 +189,30 @@ struct GuardTests {
         #expect(answer.finish == "choice")
     }
 
+    @Test("an explanation that leaves no room for the letters is left out; a question that leaves none is refused")
+    func explanations() throws {
+        let long = TinyLlama(metadata: [("llama.context_length", .uint32(512))])
+        let path = try workshop.bundle("long", long, precision: .float32, adapter: true)
+        let format = try #require(QuestionFormat(named: "QCM-LEA"))
+        let task = TaskSpec.Task(
+            id: "q", work: .problem(TaskSpec.Problem(question: "he", options: ["a", "b"], format: format)))
+        let text = "Question: he\nContext: N/A\nOptions: (A) a (B) b\nResponse:"
+        let length = try ModelBundle(path: path).tokenizer.prompt([.value(text)]).count
+        func answer(explained: Int, positions: Int) throws -> Answer? {
+            let answerer = try Answerer(
+                bundle: ModelBundle(path: path, positions: positions),
+                compute: Compute(kernels: Kernels.choose(forced: nil), threads: 1), batch: 4, promptTokens: 400,
+                answerTokens: explained + 16)
+            return try run(answerer, [task]).first
+        }
+        let whole = try #require(try answer(explained: 40, positions: 400))
+        #expect(whole.prompt.hasPrefix(text) && whole.prompt.count > text.count + 20)
+        let bare = try #require(try answer(explained: 16, positions: length + 16))
+        #expect(bare.prompt == "\(text) The answer is")
+        for answer in [whole, bare] { #expect(answer.finish == "choice" && answer.probabilities?.count == 2) }
+        refused(.promptTooLong, "does not fit") { _ = try answer(explained: 4, positions: length + 4) }
+    }
+
     @Test("free text ends at its limit, its confidence is the geometric mean; cancelled jobs leave the others alone")
     func freeText() throws {
         let answerer = try answerer()
@@ -212,6 +236,22 @@ struct GuardTests {
         #expect(found.tokens == alone.tokens)
         let mean = found.logProbabilities.reduce(0.0) { $0 + Double($1) } / Double(found.logProbabilities.count)
         #expect(abs(alone.confidence - Foundation.exp(mean)) < 1e-12)
+
+        // A choice's score is that of its tokens and the end, the first among them.
+        try #require(found.tokens.count >= 2)
+        _ = engine.submit([
+            TokenTask(
+                prompt: prompt, goal: .choose([[found.tokens[0]]], end: found.tokens[1]), memory: memory)
+        ])
+        while !engine.isIdle { result = engine.step().first?.result ?? result }
+        let score = Double(found.logProbabilities[0]) + Double(found.logProbabilities[1])
+        #expect(abs((result?.choiceScores.first ?? 0) - score) < 1e-4)
+
+        let ids = engine.submit([task, task])
+        engine.cancel([ids[0]])
+        #expect(engine.freeStreams == 3)
+        engine.cancel([ids[1]])
+        #expect(engine.isIdle)
 
         // The end token ends, and is counted in the confidence but not in the text.
         let first = try #require(found.tokens.first)

@@ -65,7 +65,7 @@ import Vision
         bent.replaceSubrange(at - 4..<at + 56, with: chunk("PLTE", [UInt8](repeating: 7, count: 9)))
         let failure = try #require(decodingFailure(bent))
         #expect(failure.code == .corruptImage)
-        #expect(failure.cause.contains("palette"))
+        #expect(failure.cause.contains("a colour that the palette does not have"))
     }
 
     /// Apple's tools write a chunk CgBI before the header, and pixels that only they understand.
@@ -138,6 +138,20 @@ import Vision
         for name in ["zTXt", "iCCP", "iTXt", "prIv"] {
             let photo = try PhotoDecoder.decode(png.inserting(chunk(name, text), at: 33), for: 16)
             #expect(photo.image == plain.image, "\(name)")
+            // Behind the pixels too, where the bound on what the last row may take has had its day.
+            let late = try PhotoDecoder.decode(png.inserting(chunk(name, text), at: png.count - 12), for: 16)
+            #expect(late.image == plain.image, "\(name) behind the pixels")
+        }
+    }
+
+    /// Alpha is dropped, so what says how transparent a colour is does not count, not even when it is broken.
+    @Test func transparencyIsNotRead() throws {
+        for name in ["rgb-8", "palette-4", "grey-8"] {
+            let png = try Fixture.png(name)
+            let photo = try PhotoDecoder.decode(png.inserting(chunk("tRNS", [1]), at: png.count - 12), for: 16)
+            let early = try PhotoDecoder.decode(png.inserting(chunk("tRNS", [1]), at: 33), for: 16)
+            let plain = try PhotoDecoder.decode(png, for: 16)
+            #expect(photo.image == plain.image && early.image == plain.image, "\(name)")
         }
     }
 }

@@ -1,0 +1,109 @@
+// The store of features against crashes: what is half-written is not read, and what is read is what was put in.
+
+import Diagnostics
+import Foundation
+import Tensor
+import Testing
+
+@testable import FineTuning
+
+@Suite("Feature store after crashes and beside other runs")
+struct FeatureStoreCrashTests {
+    /// A directory that goes away with the value.
+    private final class Folder {
+        let path = FileManager.default.temporaryDirectory.appendingPathComponent("memvp-\(UUID().uuidString)").path
+        var index: URL { URL(fileURLWithPath: "\(path)/e.index") }
+        var data: URL { URL(fileURLWithPath: "\(path)/e.f16") }
+
+        func store() throws(Failure) -> FeatureStore {
+            try FeatureStore(directory: path, encoder: "e", patches: 2, width: 3)
+        }
+
+        deinit { try? FileManager.default.removeItem(atPath: path) }
+    }
+
+    private let folder = Folder()
+    private let hashes = ["a", "b", "c"].map { String(repeating: $0, count: 64) }
+    private let compute: Compute
+
+    init() throws { compute = try Compute(kernels: Kernels.choose(forced: nil), threads: 1) }
+
+    /// Values that half precision holds: negative, below its normal range, large.
+    private func features(_ number: Int) -> [Float] {
+        [Float(number), -1.5, 0x1p-20, -0x1.8p-20, 60_000, -0.25 * Float(number)]
+    }
+
+    private func put(_ number: Int, into store: FeatureStore) throws {
+        let rows = FloatRows(capacity: 2, columns: 3)
+        let (first, second) = (Array(features(number)[..<3]), Array(features(number)[3...]))
+        rows.setRow(0, first.span)
+        rows.setRow(1, second.span)
+        try store.append(hashes[number], features: rows)
+    }
+
+    private func read(_ number: Int, from store: FeatureStore) throws -> [Float] {
+        let rows = FloatRows(capacity: 3, columns: 3)
+        try store.read(hashes[number], into: rows, at: 1, compute: compute)
+        return rows.array(row: 1) + rows.array(row: 2)
+    }
+
+    private func size(_ file: URL) throws -> Int { try Data(contentsOf: file).count }
+
+    @Test("what is put in is read, at once and by a later run; a photo is put in once")
+    func contents() throws {
+        do {
+            let store = try folder.store()
+            for number in 0..<3 {
+                try put(number, into: store)
+                #expect(try read(number, from: store) == features(number))
+            }
+            let length = try size(folder.data)
+            try put(1, into: store)
+            #expect(try size(folder.data) == length)
+        }
+        let later = try folder.store()
+        for number in 0..<3 { #expect(try read(number, from: later) == features(number)) }
+    }
+
+    @Test("one run fills a store at a time; released, another may")
+    func lock() throws {
+        let first = try folder.store()
+        let failure = #expect(throws: Failure.self) { try folder.store() }
+        #expect(failure?.code == .temporary)
+        first.release()
+        _ = try folder.store()
+    }
+
+    @Test("a line that has not ended, one of a record that is not there, and one without its end count for nothing")
+    func torn() throws {
+        do {
+            let store = try folder.store()
+            for number in 0..<2 { try put(number, into: store) }
+        }
+        let (index, data) = (try Data(contentsOf: folder.index), try Data(contentsOf: folder.data))
+        var bent = index
+        bent[index.count - 1] = UInt8(ascii: "x")
+        for (lines, records) in [(index.dropLast(), data), (index, data.dropLast()), (bent, data)] {
+            try lines.write(to: folder.index)
+            try records.write(to: folder.data)
+            let store = try folder.store()
+            #expect(store.holds(hashes[0]) && !store.holds(hashes[1]))
+            #expect(try read(0, from: store) == features(0))
+            try put(1, into: store)
+            #expect(try read(1, from: store) == features(1))
+            #expect(try size(folder.data) == data.count)
+            #expect(try Data(contentsOf: folder.index) == index)
+        }
+    }
+
+    @Test("an index that names a photo twice is refused")
+    func twice() throws {
+        do {
+            let store = try folder.store()
+            for number in 0..<2 { try put(number, into: store) }
+        }
+        try Data("\(hashes[0])\n\(hashes[0])\n".utf8).write(to: folder.index)
+        let failure = #expect(throws: Failure.self) { try folder.store() }
+        #expect(failure?.cause == "names a photo twice")
+    }
+}
