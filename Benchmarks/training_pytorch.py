@@ -2,7 +2,7 @@
 """Tokens/s of the same fine-tuning job in PyTorch: what `memvp train` is measured against (docs/TRAINING.md).
 
 A frozen decoder of SmolLM2-135M's shape (random weights: time does not depend on them), MemVP's memory of 81 slots in
-every feed-forward layer, fc1/fc2/E1/E2 trained with AdamW, 64 sequences of 13 tokens a step, the loss on all but the prompt.
+every feed-forward layer, fc1/fc2/E1/E2 trained with AdamW, 64 sequences of 15 tokens a step, the loss on all but the prompt.
 Features are given, as memvp's are cached. Needs PyTorch: `python3 Benchmarks/training_pytorch.py --precision bf16`.
 """
 import argparse
@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 LAYERS, WIDTH, HIDDEN, HEADS, KV, HEAD, VOCABULARY = 30, 576, 1536, 9, 3, 64, 49152
-SLOTS, FEATURES, PROJECTOR, BATCH, LENGTH, PROMPT = 81, 1280, 128, 64, 13, 3
+SLOTS, FEATURES, PROJECTOR, BATCH, LENGTH, PROMPT = 81, 1280, 128, 64, 15, 3
 
 
 def frozen(*shape, dtype):

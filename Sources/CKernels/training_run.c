@@ -96,19 +96,25 @@ ROWS(layer_norm_gradient, job->table->layer_norm_gradient(x, job->weight, job->c
 
 static int64_t work_of(const rows_job *job) { return (int64_t)job->m * job->columns * WORK_OF_AN_ELEMENT; }
 
+// Runs `part` on m rows; the weight is a norm's or the scales, where the kernel has one.
+static void run_rows(mk_pool *pool, void (*part)(void *job, mk_chunk chunk), const mk_table *table, const float *x,
+                     int32_t x_stride, const float *weight, float epsilon, int32_t columns, int32_t m, const float *dy,
+                     int32_t dy_stride, float *y, int32_t y_stride) {
+    rows_job job = {.table = training(table), .x = x, .x_stride = x_stride, .dy = dy, .dy_stride = dy_stride,
+                    .weight = weight, .y = y, .y_stride = y_stride, .columns = columns, .m = m, .epsilon = epsilon};
+    run(pool, work_of(&job), m, part, &job);
+}
+
 void mk_run_scale_columns(mk_pool *pool, const mk_table *table, const float *x, int32_t x_stride, int32_t m,
                           int32_t columns, const float *scales, float *y, int32_t y_stride) {
-    rows_job job = {.table = training(table), .x = x, .x_stride = x_stride, .dy = x, .weight = scales, .y = y,
-                    .y_stride = y_stride, .columns = columns, .m = m};
-    run(pool, work_of(&job), m, scale_columns_part, &job);
+    run_rows(pool, scale_columns_part, table, x, x_stride, scales, 0, columns, m, x, 0, y, y_stride);
 }
 
 void mk_run_rms_norm_gradient(mk_pool *pool, const mk_table *table, const float *x, int32_t x_stride,
                               const float *weight, int32_t columns, float epsilon, int32_t m, const float *dy,
                               int32_t dy_stride, float *dx, int32_t dx_stride) {
-    rows_job job = {.table = training(table), .x = x, .x_stride = x_stride, .dy = dy, .dy_stride = dy_stride,
-                    .weight = weight, .y = dx, .y_stride = dx_stride, .columns = columns, .m = m, .epsilon = epsilon};
-    run(pool, work_of(&job), m, rms_norm_gradient_part, &job);
+    run_rows(pool, rms_norm_gradient_part, table, x, x_stride, weight, epsilon, columns, m, dy, dy_stride, dx,
+             dx_stride);
 }
 
 void mk_run_swiglu_gradient(mk_pool *pool, const mk_table *table, const float *x, int32_t x_stride, int32_t panels,
@@ -121,39 +127,30 @@ void mk_run_swiglu_gradient(mk_pool *pool, const mk_table *table, const float *x
 
 void mk_run_silu_rows(mk_pool *pool, const mk_table *table, const float *x, int32_t x_stride, int32_t columns, int32_t m,
                       float *y, int32_t y_stride) {
-    rows_job job = {.table = training(table), .x = x, .x_stride = x_stride, .dy = x, .y = y, .y_stride = y_stride,
-                    .columns = columns, .m = m};
-    run(pool, work_of(&job), m, silu_row_part, &job);
+    run_rows(pool, silu_row_part, table, x, x_stride, NULL, 0, columns, m, x, 0, y, y_stride);
 }
 
 void mk_run_silu_gradient(mk_pool *pool, const mk_table *table, const float *x, int32_t x_stride, int32_t columns,
                           int32_t m, const float *dy, int32_t dy_stride, float *dx, int32_t dx_stride) {
-    rows_job job = {.table = training(table), .x = x, .x_stride = x_stride, .dy = dy, .dy_stride = dy_stride, .y = dx,
-                    .y_stride = dx_stride, .columns = columns, .m = m};
-    run(pool, work_of(&job), m, silu_gradient_part, &job);
+    run_rows(pool, silu_gradient_part, table, x, x_stride, NULL, 0, columns, m, dy, dy_stride, dx, dx_stride);
 }
 
 void mk_run_quick_gelu_gradient(mk_pool *pool, const mk_table *table, const float *x, int32_t x_stride,
                                 int32_t columns, int32_t m, const float *dy, int32_t dy_stride, float *dx,
                                 int32_t dx_stride) {
-    rows_job job = {.table = training(table), .x = x, .x_stride = x_stride, .dy = dy, .dy_stride = dy_stride, .y = dx,
-                    .y_stride = dx_stride, .columns = columns, .m = m};
-    run(pool, work_of(&job), m, quick_gelu_gradient_part, &job);
+    run_rows(pool, quick_gelu_gradient_part, table, x, x_stride, NULL, 0, columns, m, dy, dy_stride, dx, dx_stride);
 }
 
 void mk_run_gelu_gradient(mk_pool *pool, const mk_table *table, const float *x, int32_t x_stride, int32_t columns,
                           int32_t m, const float *dy, int32_t dy_stride, float *dx, int32_t dx_stride) {
-    rows_job job = {.table = training(table), .x = x, .x_stride = x_stride, .dy = dy, .dy_stride = dy_stride, .y = dx,
-                    .y_stride = dx_stride, .columns = columns, .m = m};
-    run(pool, work_of(&job), m, gelu_gradient_part, &job);
+    run_rows(pool, gelu_gradient_part, table, x, x_stride, NULL, 0, columns, m, dy, dy_stride, dx, dx_stride);
 }
 
 void mk_run_layer_norm_gradient(mk_pool *pool, const mk_table *table, const float *x, int32_t x_stride,
                                 const float *weight, int32_t columns, float epsilon, int32_t m, const float *dy,
                                 int32_t dy_stride, float *dx, int32_t dx_stride) {
-    rows_job job = {.table = training(table), .x = x, .x_stride = x_stride, .dy = dy, .dy_stride = dy_stride,
-                    .weight = weight, .y = dx, .y_stride = dx_stride, .columns = columns, .m = m, .epsilon = epsilon};
-    run(pool, work_of(&job), m, layer_norm_gradient_part, &job);
+    run_rows(pool, layer_norm_gradient_part, table, x, x_stride, weight, epsilon, columns, m, dy, dy_stride, dx,
+             dx_stride);
 }
 
 static void cross_entropy_part(void *context, mk_chunk chunk) {

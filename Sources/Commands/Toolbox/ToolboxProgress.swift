@@ -55,6 +55,11 @@ struct ToolboxProgress {
             "\r\u{1b}[K\(stage): \(done) of \(total) \(unit), \(ToolboxTime.rounded(rate, 1)) a second\(left)")
     }
 
+    /// Shows a line in words of its own.
+    func show(line: String) {
+        if isShown { ToolboxTerminal.write("\r\u{1b}[K" + line) }
+    }
+
     /// Clears the line.
     func end() {
         if isShown { ToolboxTerminal.write("\r\u{1b}[K") }

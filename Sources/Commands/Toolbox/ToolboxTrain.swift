@@ -7,6 +7,7 @@ internal import FoundationEssentials
 internal import Glibc
 internal import MemVP
 internal import Synchronization
+internal import Vision
 
 /// Trains an adapter on photos with captions or questions.
 struct ToolboxTrain: ParsableCommand {
@@ -129,7 +130,7 @@ struct ToolboxTrain: ParsableCommand {
         let configuration = TrainingConfiguration(
             batch: batch, steps: steps, learningRate: learningRate, warmUp: warmUp,
             adamW: AdamWConfiguration(weightDecay: weightDecay), clip: clip, seed: seed,
-            slots: slots ?? bundle.patches, hidden: hidden, lambda: lambda, scale: scale,
+            slots: slots ?? bundle.vision.patches, hidden: hidden, lambda: lambda, scale: scale,
             freezesVision: freezeVision, visionRank: visionRank, validateEvery: validateEvery,
             checkpointEvery: checkpointEvery)
         let view = ToolboxTrainingView(json: json)

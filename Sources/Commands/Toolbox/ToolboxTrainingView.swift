@@ -7,10 +7,9 @@ internal import Glibc
 /// Shows the events of a run.
 final class ToolboxTrainingView {
     private let json: Bool
-    private let start = ContinuousClock.now
     private var progress = ToolboxProgress()
-    private var lastLoss = 0.0
-    private var firstStep: Int?
+    /// The step and the tokens that this process began with: rate and time left are its own.
+    private var before: (step: Int, tokens: Int, at: ContinuousClock.Instant)?
     private var badRows = 0
 
     init(json: Bool) { self.json = json }
@@ -39,17 +38,15 @@ final class ToolboxTrainingView {
 
     private func step(_ record: TrainingRecord, _ steps: Int) {
         if json { return line(record) }
-        let first = firstStep ?? record.step - 1
-        firstStep = first
-        lastLoss = record.loss ?? 0
-        let seconds = ToolboxTime.seconds(start.duration(to: .now))
-        let rate = Double(record.tokens ?? 0) / max(0.001, record.seconds ?? seconds)
-        progress.show(
-            "step \(record.step) of \(steps), loss \(ToolboxTime.rounded(lastLoss, 3)), \(Int(rate)) tokens/s",
-            Double(record.step) / Double(steps))
-        if record.step % 50 == 0, !ToolboxTerminal.isWatched {
-            say("step \(record.step) of \(steps): loss \(ToolboxTime.rounded(lastLoss, 3)), \(Int(rate)) tokens/s")
-        }
+        let (tokens, loss) = (record.tokens ?? 0, ToolboxTime.rounded(record.loss ?? 0, 3))
+        guard let before else { return before = (record.step, tokens, .now) }
+        let spent = ToolboxTime.seconds(before.at.duration(to: .now))
+        guard spent > 0, record.step > before.step else { return }
+        let rate = Int(Double(tokens - before.tokens) / spent)
+        let left = Int(spent / Double(record.step - before.step) * Double(steps - record.step))
+        let line = "step \(record.step) of \(steps), loss \(loss), \(rate) tokens/s, \(left) s left"
+        progress.show(line: line)
+        if record.step % 50 == 0, !ToolboxTerminal.isWatched { say(line) }
     }
 
     private func words(_ record: TrainingRecord) -> String {

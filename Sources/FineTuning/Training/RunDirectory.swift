@@ -20,7 +20,7 @@ public struct TrainingRecord: Codable, Sendable {
     public var gradientNorm: Double?
     /// Tokens since the run began.
     public var tokens: Int?
-    /// Seconds since the run began (of this process).
+    /// Seconds of work since the run began, those before it was resumed too.
     public var seconds: Double?
     /// Mean −ln p on validation rows.
     public var validationLoss: Double?
@@ -54,9 +54,12 @@ public struct TrainingRecord: Codable, Sendable {
 /// Files of one run.
 final class RunDirectory {
     let path: String
-    var checkpointPath: String { "\(path)/checkpoint.safetensors" }
+    var checkpointPath: String { Self.checkpoint(in: path) }
     private let log: FileDescriptor
     private(set) var records: [TrainingRecord] = []
+
+    /// Where the run in `directory` has its checkpoint.
+    static func checkpoint(in directory: String) -> String { "\(directory)/checkpoint.safetensors" }
 
     /// Opens the directory; `keepingUpTo` drops log lines of later steps, nil begins a new log.
     init(path: String, keepingUpTo step: Int?) throws(Failure) {

@@ -1,60 +1,45 @@
-// What the adapter answers at this moment: a few validation rows, generated as serving would.
+// What the adapter answers at this moment: a few validation rows, through serving's own answerer.
 
 internal import Diagnostics
-internal import Language
 internal import MemVP
+internal import Specification
 internal import Tensor
-internal import Text
-internal import Vision
 
-/// Generates answers with an adapter in training.
-final class SampleWriter {
-    private let bundle: ModelBundle
-    private let compute: Compute
-    private let photos: PhotoSource
-    private let builder: ExampleBuilder
-    private let features: FloatRows
+/// Answers rows with an adapter in training.
+struct SampleWriter {
+    /// The adapter's name in the answerer, in place of the bundle's own.
+    private static let name = "in-training"
 
-    /// Room for one photo.
-    init(
-        bundle: ModelBundle, compute: Compute, photos: PhotoSource, builder: ExampleBuilder
-    ) throws(Failure) {
-        self.bundle = bundle
-        self.compute = compute
-        self.photos = photos
-        self.builder = builder
-        features = FloatRows(capacity: bundle.patches, columns: bundle.vision.features)
-    }
+    let bundle: ModelBundle
+    let compute: Compute
 
-    /// One record a row: photo, prompt, answer, reference.
-    func answers(
-        _ adapter: TrainableAdapter, _ rows: [(row: ExampleRow, example: PreparedExample)], step: Int
-    ) throws(Failure) -> [TrainingRecord] {
+    /// One record a row that could be answered: photo, prompt, answer, reference.
+    ///
+    /// - Throws: `model_invalid` when a parameter is not a number.
+    func answers(_ adapter: TrainableAdapter, _ rows: [ExampleRow], step: Int) throws(Failure) -> [TrainingRecord] {
         let present = try Adapter(adapter.configuration, tensors: adapter.tensors, precision: bundle.precision)
-        let projector = try VisualProjector(adapter: present, patches: bundle.patches)
-        var memories: [FeedForwardMemory] = []
-        var prompts: [[Int32]] = []
-        var forms: [AnswerForm] = []
-        for (row, example) in rows {
-            try photos.features(example.photo, into: features, at: 0, compute: compute)
-            memories.append(try projector.memory(of: features, compute: compute))
-            let (prompt, form) = try builder.prompt(row.task)
-            prompts.append(prompt)
-            forms.append(form)
-        }
-        let decoder = BatchDecoder(
-            model: bundle.language, compute: compute, capacity: rows.count,
-            promptTokens: prompts.map(\.count).max() ?? 1, slots: adapter.configuration.slots)
-        let answers = decoder.generate(prompts, memories: memories, end: forms.first?.endToken ?? 0, limit: 40)
-        return zip(rows, zip(answers, forms)).map { row, result in
+        let answerer = try Answerer(
+            bundle: bundle, compute: compute, batch: rows.count, additional: [Self.name: present])
+        let photos = rows.map { PhotoTasks(image: $0.image, tasks: [Self.task($0.task)]) }
+        let outcomes = BatchedAnswers(answerer: answerer).run(photos) { _ in }
+        return zip(rows, outcomes).compactMap { row, outcome in
+            guard case .success(let answer)? = outcome.first else { return nil }
             var record = TrainingRecord("sample", step: step)
-            record.image = row.row.imageName
-            record.answer = result.1.answer(in: bundle.tokenizer.decode(result.0))
-            switch row.row.task {
+            record.image = row.imageName
+            record.answer = answer.text
+            switch row.task {
             case .caption(let caption): (record.prompt, record.reference) = ("caption", caption)
-            case .question(let question, let answer): (record.prompt, record.reference) = (question, answer)
+            case .question(let question, let reference): (record.prompt, record.reference) = (question, reference)
             }
             return record
+        }
+    }
+
+    private static func task(_ task: ExampleRow.Task) -> TaskSpec.Task {
+        switch task {
+        case .caption: TaskSpec.Task(id: "caption", adapter: name, work: .caption(.caption))
+        case .question(let question, _):
+            TaskSpec.Task(id: "ask", adapter: name, work: .ask(question: question, answer: .free(.answer)))
         }
     }
 }

@@ -46,6 +46,11 @@ public final class Trainer {
         }
     }
 
+    /// Tokens that go through the decoder together: some 0.7 MB of activations each for the default model.
+    private static let rows = 1_024
+    /// Sequences that go through it together, each with a memory of its own.
+    private static let sequences = 64
+
     private let bundle: ModelBundle
     private let compute: Compute
     private let configuration: TrainingConfiguration
@@ -78,21 +83,27 @@ public final class Trainer {
         training rows: [ExampleRow], validation validationRows: [ExampleRow], badRows: BadRowPolicy, resume: Bool,
         stop: () -> Bool
     ) throws(Failure) -> Bool {
+        let hasCheckpoint = FileManager.default.fileExists(atPath: RunDirectory.checkpoint(in: files.run))
+        guard resume || !hasCheckpoint else {
+            throw Failure(
+                .cannotCreate, files.run, "holds the checkpoint of a run, which a new one would overwrite",
+                hint: "Go on from it with --resume, name another --out, or remove the directory.")
+        }
         let adapter = try makeAdapter()
         let features = try PhotoFeatures(
             bundle: bundle, compute: compute, directory: files.cache, adapter: adapter)
         try prepare(rows, validationRows, features, badRows, stop)
-        let checkpoint = "\(files.run)/checkpoint.safetensors"
         var done = 0
-        if resume, FileManager.default.fileExists(atPath: checkpoint) {
+        if hasCheckpoint {
             done = try Checkpoint.restore(
-                adapter, configuration: configuration, dataHash: dataHash, from: checkpoint)
+                adapter, configuration: configuration, dataHash: dataHash,
+                from: RunDirectory.checkpoint(in: files.run))
         }
         let directory = try RunDirectory(path: files.run, keepingUpTo: done > 0 ? done : nil)
         let runner = try TrainingStep(
-            bundle: bundle, compute: compute, adapter: adapter, photos: features.source, rows: 1_024,
-            sequences: min(configuration.batch, 64))
-        let samples = try SampleWriter(bundle: bundle, compute: compute, photos: features.source, builder: builder)
+            bundle: bundle, compute: compute, adapter: adapter, photos: features.source, rows: Self.rows,
+            sequences: min(configuration.batch, Self.sequences))
+        let samples = SampleWriter(bundle: bundle, compute: compute)
         return try loop(adapter, runner, samples, directory, from: done, stop)
     }
 
@@ -103,7 +114,8 @@ public final class Trainer {
         from done: Int, _ stop: () -> Bool
     ) throws(Failure) -> Bool {
         let c = configuration
-        var tokens = directory.records.last(where: { $0.event == "step" })?.tokens ?? 0
+        let before = directory.records.last { $0.event == "step" }
+        var tokens = before?.tokens ?? 0
         let start = ContinuousClock.now
         var begin = TrainingRecord("start", step: done)
         begin.note = "\(training.count) examples, \(validation.count) for validation, kernels \(compute.kernels.name)"
@@ -118,7 +130,7 @@ public final class Trainer {
             record.learningRate = Double(rate)
             record.gradientNorm = result.gradientNorm
             record.tokens = tokens
-            record.seconds = start.duration(to: .now) / .seconds(1)
+            record.seconds = (before?.seconds ?? 0) + start.duration(to: .now) / .seconds(1)
             try directory.append(record)
             watch(.step(record, of: c.steps))
             let isLast = step + 1 == c.steps
@@ -169,7 +181,7 @@ public final class Trainer {
         try directory.append(record)
         watch(.record(record))
         let some = [0, validation.count / 3, 2 * validation.count / 3]
-        for sample in try samples.answers(adapter, some.map { validation[$0] }, step: step) {
+        for sample in try samples.answers(adapter, some.map { validation[$0].row }, step: step) {
             try directory.append(sample)
             watch(.record(sample))
         }
@@ -182,7 +194,7 @@ public final class Trainer {
         _ stop: () -> Bool
     ) throws(Failure) {
         var identity = ""
-        let limit = min(1_024, bundle.language.positions)
+        let limit = min(Self.rows, bundle.language.positions)
         var faults: [String: Failure] = [:]
         for (index, row) in (rows + validationRows).enumerated() {
             if stop() { throw Failure(.temporary, files.run, "was stopped before the first step") }
@@ -219,6 +231,10 @@ public final class Trainer {
         let c = configuration
         if let path = files.initial {
             let (shape, tensors) = try AdapterFile.tensors(path: path, base: bundle.base)
+            // A number that is none would be rounded away in int8, and never be noticed.
+            do {
+                _ = try Adapter(shape, tensors: tensors, precision: bundle.precision)
+            } catch { throw error.about(path) }
             return TrainableAdapter(shape, tensors: tensors, freezesVision: configuration.freezesVision)
         }
         guard c.slots >= bundle.vision.patches else {
@@ -233,9 +249,4 @@ public final class Trainer {
             seed: c.seed, visionBlocks: c.freezesVision ? 0 : bundle.vision.trainableBlocks,
             visionRank: c.visionRank)
     }
-}
-
-extension ModelBundle {
-    /// Patches of a photo: the fewest memory rows that an adapter may have.
-    public var patches: Int { vision.patches }
 }

@@ -61,12 +61,6 @@ struct ExampleBuilder {
         return PreparedExample(tokens: example.tokens, promptCount: example.promptCount, photo: photo)
     }
 
-    /// The prompt of a task in tokens, with the form its answer has.
-    func prompt(_ task: ExampleRow.Task) throws(Failure) -> (tokens: [Int32], form: AnswerForm) {
-        let (prompt, _, form) = try parts(task)
-        return (bundle.tokenizer.prompt(prompt), form)
-    }
-
     private func parts(_ task: ExampleRow.Task) throws(Failure) -> ([TextPart], String, AnswerForm) {
         let kind: TaskKind
         let answer: String

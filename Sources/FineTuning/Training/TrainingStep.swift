@@ -3,6 +3,7 @@
 internal import Diagnostics
 internal import MemVP
 internal import Tensor
+internal import Vision
 
 /// What a step did.
 struct StepResult {
@@ -30,25 +31,21 @@ final class TrainingStep {
     /// Room for groups of `sequences` examples of together `rows` tokens.
     init(
         bundle: ModelBundle, compute: Compute, adapter: TrainableAdapter, photos: PhotoSource, rows: Int,
-        sequences: Int, reference: Bool = false
+        sequences: Int
     ) throws(Failure) {
         let c = adapter.configuration
         self.adapter = adapter
         self.compute = compute
         self.photos = photos
         rounded = bundle.precision == .int8
-        patches = bundle.patches
+        patches = bundle.vision.patches
         decoder = try DecoderGradient(
-            model: bundle.language, compute: compute, rows: rows, sequenceCapacity: sequences, slots: c.slots,
-            reference: reference)
+            model: bundle.language, compute: compute, rows: rows, sequenceCapacity: sequences, slots: c.slots)
         projector = ProjectorGradient(
-            adapter: adapter, compute: compute, capacity: sequences, patches: bundle.patches,
+            adapter: adapter, compute: compute, capacity: sequences, patches: bundle.vision.patches,
             gradientOfFeatures: photos.isTrained)
         bank = MemoryBank(capacity: sequences, slots: c.slots, width: c.width)
     }
-
-    /// The longest example that fits, in tokens.
-    var longest: Int { decoder.rowCapacity }
 
     /// The mean loss of examples, without learning from them.
     func loss(_ examples: [PreparedExample], blind: Bool = false) throws(Failure) -> Double {

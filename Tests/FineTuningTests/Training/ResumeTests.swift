@@ -32,7 +32,7 @@ struct ResumeTests {
     @discardableResult
     private func run(
         _ name: String, _ watch: Watch = Watch(), rows: [ExampleRow] = rows, resume: Bool = false, frozen: Bool,
-        steps: Int = 9, badRows: BadRowPolicy = .skip, rate: Float = 0.01
+        steps: Int = 9, badRows: BadRowPolicy = .skip, rate: Float = 0.01, initial: String? = nil
     ) throws -> Bool {
         let official = try bundle.get()
         let model = try ModelBundle(path: official.path)
@@ -43,7 +43,8 @@ struct ResumeTests {
         let trainer = try Trainer(
             bundle: model, compute: Compute(kernels: .choose(forced: nil), threads: 2), configuration: configuration,
             files: Trainer.Files(
-                output: "\(folder)/\(name).gguf", run: "\(folder)/\(name).train", cache: "\(folder)/cache"),
+                output: "\(folder)/\(name).gguf", run: "\(folder)/\(name).train", cache: "\(folder)/cache",
+                initial: initial),
             watch: watch.see)
         return try trainer.run(
             training: rows, validation: Array(Self.rows.prefix(3)), badRows: badRows, resume: resume, stop: watch.stop)
@@ -79,6 +80,8 @@ struct ResumeTests {
         let losses = try records("parts").compactMap { $0.event == "step" ? $0.loss : nil }
         let expected = try records("whole").compactMap { $0.event == "step" ? $0.loss : nil }
         #expect(losses == expected)
+        let seconds = try records("parts").compactMap { $0.event == "step" ? $0.seconds : nil }
+        #expect(seconds.count == 9 && seconds == seconds.sorted())
         #expect(try records("whole").contains { $0.event == "validation" && $0.blindLoss != nil })
         #expect(try records("whole").filter { $0.event == "sample" }.count == 9)
         #expect(try String(decoding: bytes("whole.train/loss.svg"), as: UTF8.self).hasPrefix("<svg"))
@@ -110,6 +113,34 @@ struct ResumeTests {
             try run("other", rows: Self.rows.reversed(), resume: true, frozen: true)
         }
         #expect(data?.code == .configurationInvalid)
+    }
+
+    @Test("a new run does not overwrite another's checkpoint and log")
+    func overwrites() throws {
+        let watch = Watch()
+        watch.stopAfter = 3
+        try run("first", watch, frozen: true)
+        let (checkpoint, log) = try (bytes("first.train/checkpoint.safetensors"), bytes("first.train/log.jsonl"))
+        let failure = #expect(throws: Failure.self) { try run("first", frozen: true) }
+        #expect(failure?.code == .cannotCreate && failure?.hint.contains("--resume") == true)
+        #expect(try bytes("first.train/checkpoint.safetensors") == checkpoint)
+        #expect(try bytes("first.train/log.jsonl") == log)
+    }
+
+    @Test("an adapter to begin with that holds no number is refused", arguments: [true, false])
+    func initial(frozen: Bool) throws {
+        let official = try bundle.get()
+        let model = try ModelBundle(path: official.path)
+        var (shape, tensors) = try AdapterFile.tensors(
+            path: "\(official.path)/adapters/official.gguf", base: model.base)
+        let path = official.folder.appendingPathComponent("initial.gguf").path
+        try AdapterFile.write(shape, tensors: tensors, base: model.base, name: "good", to: path)
+        #expect(try run("good", frozen: frozen, initial: path))
+        tensors.e1[3] = .nan
+        shape.lambda = 0.02
+        try AdapterFile.write(shape, tensors: tensors, base: model.base, name: "bad", to: path)
+        let failure = #expect(throws: Failure.self) { try run("nan", frozen: frozen, initial: path) }
+        #expect(failure?.code == .modelInvalid && failure?.object.contains("e1") == true)
     }
 
     @Test("a photo that does not decode is named and left out, or stops the run")

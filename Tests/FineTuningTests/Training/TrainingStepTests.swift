@@ -48,7 +48,7 @@ struct TrainingStepTests {
         TrainableAdapter(
             Adapter.Configuration(
                 features: bundle.vision.features, hidden: 16, width: bundle.language.configuration.width,
-                slots: bundle.patches, lambda: 0.01, scale: 0.1), seed: 1)
+                slots: bundle.vision.patches, lambda: 0.01, scale: 0.1), seed: 1)
     }
 
     private func examples(_ features: PhotoFeatures) throws -> [PreparedExample] {
@@ -136,7 +136,7 @@ struct TrainingStepTests {
         let rows = captions.enumerated().map { Material.row("rocket.jpg", $0.element, line: $0.offset) }
         // Nothing is learned, so an example has the same loss whenever it comes.
         let configuration = TrainingConfiguration(
-            batch: 1, steps: 12, learningRate: 0, warmUp: 0, slots: bundle.patches, hidden: 16, validateEvery: 12)
+            batch: 1, steps: 12, learningRate: 0, warmUp: 0, slots: bundle.vision.patches, hidden: 16, validateEvery: 12)
         var losses: [Double] = []
         var records: [TrainingRecord] = []
         var bad: [String] = []
@@ -165,12 +165,12 @@ struct TrainingStepTests {
 
     @Test("fewer memory rows than patches are refused before the first step")
     func slots() throws {
-        let trainer = try trainer(TrainingConfiguration(slots: bundle.patches - 1), "slots") { _ in }
+        let trainer = try trainer(TrainingConfiguration(slots: bundle.vision.patches - 1), "slots") { _ in }
         let failure = #expect(throws: Failure.self) {
             try trainer.run(
                 training: [Material.row("rocket.jpg", "fire", line: 1)], validation: [], badRows: .stop, resume: false
             ) { false }
         }
-        #expect(failure?.object == "--slots \(bundle.patches - 1)")
+        #expect(failure?.object == "--slots \(bundle.vision.patches - 1)")
     }
 }
