@@ -207,6 +207,7 @@ public final class LlamaModel: Sendable {
 
     /// Runs all blocks over `rows`; afterwards the residual stream of each row stands in `state`.
     ///
+    ///     x = token embedding, or image token
     ///     h = x + Attention(RMSNorm(x))
     ///     y = h + FFN(RMSNorm(h)) + s · SiLU(RMSNorm(h) (V + E₁)ᵀ)(V + E₂)
     ///
@@ -215,10 +216,7 @@ public final class LlamaModel: Sendable {
         _ rows: TokenRows, state: LlamaState, compute: Compute,
         observe: ((_ layer: Int, _ output: FloatRows) -> Void)? = nil
     ) {
-        let count = rows.count
-        for row in 0..<count {
-            compute.row(Int(rows.tokens[row]), of: weights.embedding, into: state.x, outputRow: row)
-        }
+        compute.embed(rows, by: weights.embedding, into: state.x)
         for (layer, block) in weights.blocks.enumerated() {
             attention(block, layer: layer, rows: rows, state: state, compute: compute)
             feedForward(block, rows: rows, state: state, compute: compute)

@@ -2,6 +2,7 @@
 //
 //     V = λ · fc2( SiLU( fc1( features ) ) )        keys = V + E₁        values = s · (V + E₂)
 //
+// For comparison V + E₁ may also stand in the input sequence (`Prompting`).
 // Adapters are stored in float32 and quantised here, so one file serves int8 and float32 bundles alike.
 
 public import Diagnostics
@@ -20,21 +21,35 @@ public struct Adapter: @unchecked Sendable {
         public var hidden: Int
         /// Width of the language model.
         public var width: Int
-        /// Memory rows.
+        /// Rows of V: memory rows, or image tokens.
         public var slots: Int
         /// λ: scales the projected features.
         public var lambda: Float
-        /// s: scales the memory's contribution.
+        /// s: scales the memory's contribution; without meaning for image tokens.
         public var scale: Float
+        /// Where the image goes.
+        public var prompting: Prompting
 
         /// Shapes and constants; `Adapter.init` checks them.
-        public init(features: Int, hidden: Int, width: Int, slots: Int, lambda: Float, scale: Float) {
+        public init(
+            features: Int, hidden: Int, width: Int, slots: Int, lambda: Float, scale: Float,
+            prompting: Prompting = .memory
+        ) {
             self.features = features
             self.hidden = hidden
             self.width = width
             self.slots = slots
             self.lambda = lambda
             self.scale = scale
+            self.prompting = prompting
+        }
+
+        /// Names and shapes of the trained tensors, in the order of adapter files.
+        var shapes: [(name: String, shape: [Int])] {
+            [
+                ("fc1.weight", [hidden, features]), ("fc1.bias", [hidden]), ("fc2.weight", [width, hidden]),
+                ("fc2.bias", [width]), ("e1", [slots, width]),
+            ] + (prompting == .memory ? [("e2", [slots, width])] : [])
         }
     }
 
@@ -50,15 +65,15 @@ public struct Adapter: @unchecked Sendable {
         public var fc2Bias: [Float]
         /// [slots, width]
         public var e1: [Float]
-        /// [slots, width]
-        public var e2: [Float]
+        /// [slots, width]; nil for image tokens.
+        public var e2: [Float]?
 
         /// What stands beside the vision encoder's MLPs, if anything.
         public var vision: VisionTensors?
 
-        /// The six tensors of an adapter, and those beside the vision encoder.
+        /// The tensors of an adapter, and those beside the vision encoder.
         public init(
-            fc1Weight: [Float], fc1Bias: [Float], fc2Weight: [Float], fc2Bias: [Float], e1: [Float], e2: [Float],
+            fc1Weight: [Float], fc1Bias: [Float], fc2Weight: [Float], fc2Bias: [Float], e1: [Float], e2: [Float]?,
             vision: VisionTensors? = nil
         ) {
             self.fc1Weight = fc1Weight
@@ -68,6 +83,14 @@ public struct Adapter: @unchecked Sendable {
             self.e1 = e1
             self.e2 = e2
             self.vision = vision
+        }
+
+        /// The tensors that are there, in the order of adapter files.
+        var named: [(name: String, values: [Float])] {
+            [
+                ("fc1.weight", fc1Weight), ("fc1.bias", fc1Bias), ("fc2.weight", fc2Weight), ("fc2.bias", fc2Bias),
+                ("e1", e1),
+            ] + (e2.map { [("e2", $0)] } ?? [])
         }
     }
 
@@ -101,23 +124,23 @@ public struct Adapter: @unchecked Sendable {
     let fc2: WeightMatrix  // [width, hidden]
     let fc2Bias: AlignedStorage<Float>  // [width]
     let e1: [Float]  // [slots, width]
-    let e2: [Float]  // [slots, width]
+    let e2: [Float]?  // [slots, width], with prompting by memory
     /// What stands beside the vision encoder's MLPs; nil where the adapter takes its features as they are.
     public let vision: CLIPAdapters?
 
     /// Packs an adapter for the arithmetic of its base.
     ///
-    /// - Throws: `model_invalid` when a tensor's size does not fit the configuration or a value is not finite.
+    /// - Throws: `model_invalid` when the tensors or their sizes do not fit the configuration or a value is not finite.
     public init(_ configuration: Configuration, tensors: Tensors, precision: Precision) throws(Failure) {
         let c = configuration
         guard (1...65_536).contains(c.features), (1...65_536).contains(c.hidden), (1...65_536).contains(c.width),
             (1...4_096).contains(c.slots), c.lambda.isFinite, c.scale.isFinite
         else { throw Failure(.modelInvalid, "adapter", "has a shape or a constant out of range") }
-        for (name, values, count) in [
-            ("fc1.weight", tensors.fc1Weight, c.hidden * c.features), ("fc1.bias", tensors.fc1Bias, c.hidden),
-            ("fc2.weight", tensors.fc2Weight, c.width * c.hidden), ("fc2.bias", tensors.fc2Bias, c.width),
-            ("e1", tensors.e1, c.slots * c.width), ("e2", tensors.e2, c.slots * c.width),
-        ] {
+        guard (tensors.e2 != nil) == (c.prompting == .memory) else {
+            throw Failure(.modelInvalid, "tensor e2", "belongs to prompting by memory, and to that alone")
+        }
+        for ((name, values), (_, shape)) in zip(tensors.named, c.shapes) {
+            let count = shape.reduce(1, *)
             guard values.count == count else {
                 throw Failure(.modelInvalid, "tensor \(name)", "has \(values.count) values where \(count) are needed")
             }

@@ -1,4 +1,4 @@
-// Adapters as GGUF files: six float32 tensors, the constants, and the identity of the base they were trained for.
+// Adapters as GGUF files: float32 tensors, the constants, and the identity of the base they were trained for.
 
 public import Diagnostics
 public import ModelFile
@@ -30,15 +30,7 @@ public struct BaseIdentity: Sendable, Equatable {
 public enum AdapterFile {
     static let architecture = "memvpd-adapter"
 
-    /// Names and shapes of the tensors, in the order of the file.
-    private static func shapes(_ c: Adapter.Configuration) -> [(name: String, shape: [Int])] {
-        [
-            ("fc1.weight", [c.hidden, c.features]), ("fc1.bias", [c.hidden]), ("fc2.weight", [c.width, c.hidden]),
-            ("fc2.bias", [c.width]), ("e1", [c.slots, c.width]), ("e2", [c.slots, c.width]),
-        ]
-    }
-
-    /// The same of what stands beside the vision encoder's blocks.
+    /// Names and shapes of what stands beside the vision encoder's blocks, in the order of the file.
     private static func visionShapes(blocks: Int, rank: Int, _ c: Adapter.Configuration) -> [(
         name: String, shape: [Int]
     )] {
@@ -84,20 +76,33 @@ public enum AdapterFile {
         let configuration = Adapter.Configuration(
             features: try file.integer("memvp.features"), hidden: try file.integer("memvp.hidden"),
             width: try file.integer("memvp.width"), slots: try file.integer("memvp.slots"),
-            lambda: try file.float("memvp.lambda"), scale: try file.float("memvp.scale"))
+            lambda: try file.float("memvp.lambda"), scale: try file.float("memvp.scale"),
+            prompting: try prompting(of: file)
+        )
         guard
             [configuration.features, configuration.hidden, configuration.width, configuration.slots].allSatisfy({
                 (1...65_536).contains($0)
             })
         else { throw Failure(.modelInvalid, "\(path): memvp.*", "has a shape out of range") }
         var values: [[Float]] = []
-        for (name, shape) in shapes(configuration) {
+        for (name, shape) in configuration.shapes {
             values.append(try file.floats(of: file.required(name, .float32, shape)))
         }
         let tensors = Adapter.Tensors(
             fc1Weight: values[0], fc1Bias: values[1], fc2Weight: values[2], fc2Bias: values[3], e1: values[4],
-            e2: values[5], vision: try vision(of: file, configuration))
+            e2: values.dropFirst(5).first, vision: try vision(of: file, configuration))
         return (configuration, tensors)
+    }
+
+    /// Where the image goes; a file that does not say is of prompting by memory.
+    private static func prompting(of file: GGUFFile) throws(Failure) -> Adapter.Prompting {
+        guard let name = try file.optionalString("memvp.prompting") else { return .memory }
+        guard let prompting = Adapter.Prompting(rawValue: name) else {
+            let known = Adapter.Prompting.allCases.map(\.rawValue).joined(separator: " and ")
+            throw Failure(
+                .modelUnsupported, "\(file.path): memvp.prompting", "is \(name)", hint: "Known are \(known).")
+        }
+        return prompting
     }
 
     /// What stands beside the vision encoder; nil when the file has no such keys.
@@ -137,10 +142,10 @@ public enum AdapterFile {
             ("memvp.lambda", .float32(c.lambda)),
             ("memvp.scale", .float32(c.scale)),
         ]
-        var shapes = shapes(c)
-        var values = [
-            tensors.fc1Weight, tensors.fc1Bias, tensors.fc2Weight, tensors.fc2Bias, tensors.e1, tensors.e2,
-        ]
+        // Absent for memory, so that such files are to the byte what they always were.
+        if c.prompting != .memory { metadata.append(("memvp.prompting", .string(c.prompting.rawValue))) }
+        var shapes = c.shapes
+        var values = tensors.named.map(\.values)
         if let vision = tensors.vision {
             metadata += [
                 ("memvp.vision.rank", .uint32(UInt32(vision.rank))),

@@ -1,4 +1,4 @@
-// Answers tasks about images on one worker: encodes the image once, builds one memory for each adapter, and lets the
+// Answers tasks about images on one worker: encodes the image once, builds one visual prompt for each adapter, and lets the
 // engine run the tasks of many images together.
 //
 // Invariant: used by one thread. An image's answers depend on its own bytes and tasks alone.
@@ -35,7 +35,7 @@ public final class Answerer {
         var firstToken: ContinuousClock.Instant?
         var promptTokens: Int
         /// By adapter, for tasks that go on.
-        let memories: [String: FeedForwardMemory]
+        let images: [String: VisualPrompt]
     }
 
     /// Buffers for one worker.
@@ -65,8 +65,10 @@ public final class Answerer {
         engine = Engine(
             model: bundle.language, compute: compute,
             limits: EngineLimits(
-                streams: batch, rows: 512, positions: promptTokens + answerTokens,
-                slots: adapters.values.map(\.configuration.slots).max() ?? 1))
+                streams: batch, rows: 512,
+                positions: promptTokens + answerTokens
+                    + (adapters.values.map(\.configuration.imageTokens).max() ?? 0),
+                slots: adapters.values.map(\.configuration.memorySlots).max() ?? 1))
         vision = VisionWorker(bundle.vision, compute: compute)
     }
 
@@ -100,12 +102,12 @@ public final class Answerer {
         }
         let clock = ContinuousClock()
         let start = clock.now
-        let memories = try memories(image, adapters: Set(plans.map(\.adapter)))
-        let tokenTasks = plans.map { TokenTask(prompt: $0.prompt, goal: $0.goal, memory: memories[$0.adapter]) }
+        let images = try visualPrompts(image, adapters: Set(plans.map(\.adapter)))
+        let tokenTasks = plans.map { TokenTask(prompt: $0.prompt, goal: $0.goal, image: images[$0.adapter]) }
         let unfit = plans.indices.first { index in
             guard engine.fits(tokenTasks[index]) else { return true }
             guard let second = prompts.continuation(plans[index], TokenResult()) else { return false }
-            return !engine.fits(TokenTask(prompt: second.prompt, goal: second.goal, memory: nil))
+            return !engine.fits(TokenTask(prompt: second.prompt, goal: second.goal, image: images[second.adapter]))
         }
         if let unfit {
             throw Failure(
@@ -119,7 +121,7 @@ public final class Answerer {
         inFlight[nextJob] = Job(
             plans: plans, results: Array(repeating: nil, count: plans.count), streams: streams,
             times: StageTimes(vision: submitted - start), submitted: submitted, firstToken: nil,
-            promptTokens: plans.reduce(0) { $0 + $1.prompt.count }, memories: memories)
+            promptTokens: plans.reduce(0) { $0 + $1.prompt.count }, images: images)
         return nextJob
     }
 
@@ -156,14 +158,14 @@ public final class Answerer {
         for stream in dropped.streams { jobOfStream[stream] = nil }
     }
 
-    /// Lets a task whose explanation is there go on to its letters, on the memory that it had; false for all other tasks.
+    /// Lets a task whose explanation is there go on to its letters, on the image that it had; false for all other tasks.
     ///
     /// An explanation that is longer as text than as it was generated (bytes that are no UTF-8) may not fit; then the
     /// letters follow the question, for which `submit` saw room.
     private func goOn(_ number: Int, _ task: Int, _ result: TokenResult) -> Bool {
         guard let job = inFlight[number] else { return false }
         let seconds = [result, TokenResult()].compactMap { prompts.continuation(job.plans[task], $0) }
-        let tasks = seconds.map { TokenTask(prompt: $0.prompt, goal: $0.goal, memory: job.memories[$0.adapter]) }
+        let tasks = seconds.map { TokenTask(prompt: $0.prompt, goal: $0.goal, image: job.images[$0.adapter]) }
         guard let index = tasks.firstIndex(where: engine.fits), let stream = engine.submit([tasks[index]]).first else {
             return false
         }
@@ -186,10 +188,10 @@ public final class Answerer {
             generatedTokens: results.reduce(0) { $0 + $1.tokens.count })
     }
 
-    private func memories(_ image: PreparedImage?, adapters names: Set<String>) throws(Failure) -> [String:
-        FeedForwardMemory]
-    {
-        var memories: [String: FeedForwardMemory] = [:]
+    private func visualPrompts(
+        _ image: PreparedImage?, adapters names: Set<String>
+    ) throws(Failure) -> [String: VisualPrompt] {
+        var images: [String: VisualPrompt] = [:]
         // The bare encoder's features serve all adapters that bring nothing of their own beside it.
         var shared: FloatRows?
         for name in names.sorted(by: { isBare($0) && !isBare($1) || isBare($0) == isBare($1) && $0 < $1 }) {
@@ -198,9 +200,9 @@ public final class Answerer {
                 features = vision.encode(image.pixels.span, adapters: adapters[name]?.vision)
                 if isBare(name) { shared = features }
             }
-            memories[name] = try projector(name).memory(of: features, compute: compute)
+            images[name] = try projector(name).visualPrompt(of: features, compute: compute)
         }
-        return memories
+        return images
     }
 
     /// Whether an adapter takes the encoder's features as they are.

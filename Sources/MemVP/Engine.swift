@@ -12,7 +12,7 @@ public struct EngineLimits: Sendable, Equatable {
     public var streams: Int
     /// Tokens in one forward pass.
     public var rows: Int
-    /// Tokens of prompt and answer together.
+    /// Tokens of prompt and answer together, image tokens among them.
     public var positions: Int
     /// Memory rows of an image.
     public var slots: Int
@@ -79,7 +79,7 @@ public final class Engine {
         return choices.allSatisfy { !$0.isEmpty && $0.count <= limits.rows }
     }
 
-    /// Adds the tasks of one job; those with one memory share the work of their common prefix.
+    /// Adds the tasks of one job; those on one image share the work of their common prefix, image tokens included.
     ///
     /// - Parameter tasks: each of which `fits`.
     /// - Returns: an id for each task.
@@ -87,7 +87,7 @@ public final class Engine {
         let prefix = sharedPrefix(of: tasks)
         return tasks.map { task in
             nextID += 1
-            streams.append(Stream(id: nextID, task: task, prefix: task.memory === prefix?.memory ? prefix : nil))
+            streams.append(Stream(id: nextID, task: task, prefix: prefix))
             return nextID
         }
     }
@@ -128,9 +128,9 @@ public final class Engine {
     // MARK: Gathering a pass
 
     private func sharedPrefix(of tasks: [TokenTask]) -> SharedPrefix? {
-        guard let first = tasks.first, tasks.count > 1, tasks.allSatisfy({ $0.memory === first.memory }) else {
-            return nil
-        }
+        guard let first = tasks.first, tasks.count > 1,
+            tasks.allSatisfy({ VisualPrompt.areOne($0.image, first.image) })
+        else { return nil }
         // The last token of a prompt is never shared: its row yields the task's own first logits.
         var length = first.prompt.count - 1
         for task in tasks.dropFirst() {
@@ -139,9 +139,10 @@ public final class Engine {
                 length = difference
             }
         }
-        guard length > 0 else { return nil }
+        let inputs = first.inputs.dropLast(first.prompt.count - length)
+        guard !inputs.isEmpty else { return nil }
         let prefix = SharedPrefix(
-            tokens: first.prompt[..<length], memory: first.memory, cache: model.makeCache(capacity: length))
+            inputs: inputs, memory: first.image?.memory, cache: model.makeCache(capacity: inputs.count))
         prefixes.append(prefix)
         return prefix
     }
@@ -156,7 +157,9 @@ public final class Engine {
         for stream in streams {
             if stream.branchesLeft > 0 { gatherBranches(of: stream) }
             guard !stream.pending.isEmpty, let cache = readyCache(of: stream) else { continue }
-            guard let placed = appendPart(of: &stream.pending, cache: cache, memory: stream.task.memory) else { return }
+            guard let placed = appendPart(of: &stream.pending, cache: cache, memory: stream.task.image?.memory) else {
+                return
+            }
             guard stream.pending.isEmpty else { return }
             wants.append(.next(stream))
             wantedRows.append(placed.upperBound - 1)
@@ -165,7 +168,7 @@ public final class Engine {
 
     /// Places as many pending tokens as the pass has room for; nil when there was none.
     private func appendPart(
-        of pending: inout ArraySlice<Int32>, cache: KeyValueCache, memory: FeedForwardMemory?
+        of pending: inout ArraySlice<InputRow>, cache: KeyValueCache, memory: FeedForwardMemory?
     ) -> Range<Int>? {
         let part = pending.prefix(rows.capacity - rows.count)
         guard !part.isEmpty, let placed = rows.append(part, cache: cache, memory: memory) else { return nil }
@@ -192,9 +195,9 @@ public final class Engine {
     private func gatherBranches(of stream: Stream) {
         guard case .choose(_, let end) = stream.task.goal else { return }
         for branch in stream.branches where !branch.isPlaced {
-            guard let placed = rows.append(branch.tokens[...], cache: branch.cache, memory: stream.task.memory) else {
-                return
-            }
+            guard
+                let placed = rows.append(branch.tokens[...], cache: branch.cache, memory: stream.task.image?.memory)
+            else { return }
             branch.isPlaced = true
             for (offset, row) in placed.enumerated() {
                 let target = offset + 1 < branch.tokens.count ? branch.tokens[offset + 1] : end

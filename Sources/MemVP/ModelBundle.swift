@@ -37,7 +37,7 @@ public final class ModelBundle: Sendable {
     /// Opens the bundle in the directory `path`.
     ///
     /// - Parameters:
-    ///   - positions: the longest context that will be asked for.
+    ///   - positions: the longest text, prompt and answer together, that will be asked for.
     ///   - verify: whether files are hashed and compared with model.yaml.
     /// - Throws: `model_missing` when there is no bundle, `model_invalid` when a file is damaged or is not the one that
     ///   model.yaml names, `adapter_mismatch` for an adapter of another base.
@@ -46,7 +46,10 @@ public final class ModelBundle: Sendable {
         let languageFile = try GGUFFile(path: "\(path)/language.gguf")
         let visionFile = try GGUFFile(path: "\(path)/vision.gguf")
         if verify { try ModelBundle.verify(yaml, in: path) }
-        let language = try LlamaModel(file: languageFile, positions: positions)
+        let base = try BaseIdentity(language: languageFile, vision: visionFile)
+        let adapters = try ModelBundle.adapters(yaml, in: path, precision: languageFile.precision(), base: base)
+        let imageTokens = adapters.values.map(\.configuration.imageTokens).max() ?? 0
+        let language = try LlamaModel(file: languageFile, positions: positions + imageTokens)
         let vision = try VisionEncoder(file: visionFile)
         guard vision.precision == language.configuration.precision, vision.side == yaml.image.side
         else {
@@ -56,20 +59,6 @@ public final class ModelBundle: Sendable {
         }
         precision = language.configuration.precision
         tokenizer = try languageFile.metadata.tokenizer()
-        let base = try BaseIdentity(language: languageFile, vision: visionFile)
-        self.base = base
-        var adapters: [String: Adapter] = [:]
-        for file in yaml.files.keys.sorted() {
-            guard let name = ModelBundle.adapterName(ofFile: file) else { continue }
-            guard adapters[name] == nil else {
-                throw Failure(
-                    .modelInvalid, "\(path)/model.yaml", "names two files for the adapter \(name)",
-                    hint: "Add the adapter again to a bundle that has it once.")
-            }
-            adapters[name] = try AdapterFile.read(
-                path: "\(path)/\(file)", precision: language.configuration.precision,
-                base: base)
-        }
         for (name, adapter) in adapters {
             try ModelBundle.check(adapter, named: "\(path)/adapters/\(name).gguf", language, vision)
         }
@@ -83,6 +72,24 @@ public final class ModelBundle: Sendable {
         self.language = language
         self.vision = vision
         self.adapters = adapters
+        self.base = base
+    }
+
+    /// The adapters that model.yaml names, by name.
+    private static func adapters(
+        _ yaml: ModelDescription, in path: String, precision: Precision, base: BaseIdentity
+    ) throws(Failure) -> [String: Adapter] {
+        var adapters: [String: Adapter] = [:]
+        for file in yaml.files.keys.sorted() {
+            guard let name = adapterName(ofFile: file) else { continue }
+            guard adapters[name] == nil else {
+                throw Failure(
+                    .modelInvalid, "\(path)/model.yaml", "names two files for the adapter \(name)",
+                    hint: "Add the adapter again to a bundle that has it once.")
+            }
+            adapters[name] = try AdapterFile.read(path: "\(path)/\(file)", precision: precision, base: base)
+        }
+        return adapters
     }
 
     /// Opens an adapter that is not in the bundle, as if it were.
@@ -109,7 +116,7 @@ public final class ModelBundle: Sendable {
     }
 
     /// Memory rows of the widest adapter.
-    public var slots: Int { adapters.values.map(\.configuration.slots).max() ?? 1 }
+    public var slots: Int { adapters.values.map(\.configuration.memorySlots).max() ?? 1 }
 
     /// The adapter that a file of a bundle holds: NAME of adapters/NAME.gguf and of adapters/NAME~2.gguf, which stands
     /// where an adapter replaced another; nil for other files.

@@ -3,18 +3,18 @@
 internal import Language
 internal import Tensor
 
-/// Prompt tokens that several tasks with one memory begin with: run once, then copied.
+/// What several tasks on one image begin with: run once, then copied.
 final class SharedPrefix {
     let memory: FeedForwardMemory?
     let cache: KeyValueCache
     let length: Int
-    var pending: ArraySlice<Int32>
+    var pending: ArraySlice<InputRow>
 
-    init(tokens: ArraySlice<Int32>, memory: FeedForwardMemory?, cache: KeyValueCache) {
+    init(inputs: ArraySlice<InputRow>, memory: FeedForwardMemory?, cache: KeyValueCache) {
         self.memory = memory
         self.cache = cache
-        length = tokens.count
-        pending = tokens
+        length = inputs.count
+        pending = inputs
     }
 }
 
@@ -24,7 +24,7 @@ final class Stream {
     let task: TokenTask
     let prefix: SharedPrefix?
     var cache: KeyValueCache?
-    var pending: ArraySlice<Int32>
+    var pending: ArraySlice<InputRow>
     var sampler: Sampler
     var result = TokenResult()
     var branches: [Branch] = []
@@ -34,7 +34,7 @@ final class Stream {
         self.id = id
         self.task = task
         self.prefix = prefix
-        pending = task.prompt[(prefix?.length ?? 0)...]
+        pending = task.inputs[(prefix?.length ?? 0)...]
         if case .generate(_, _, let sampling) = task.goal {
             sampler = Sampler(sampling)
         } else {
@@ -50,7 +50,7 @@ final class Stream {
             return true
         }
         result.tokens.append(choice.token)
-        pending = [choice.token]
+        pending = [.token(choice.token)]
         guard result.tokens.count >= maximumTokens else { return false }
         result.finish = .length
         return true

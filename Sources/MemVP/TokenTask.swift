@@ -1,7 +1,7 @@
 // A task in tokens: what the engine runs. Text, templates and adapters' names are settled before (`Answerer`).
 
 public import Language
-public import Tensor
+internal import Tensor
 
 /// One task of a job, ready for the engine.
 public struct TokenTask {
@@ -17,21 +17,24 @@ public struct TokenTask {
     public var prompt: [Int32]
     /// What is wanted after it.
     public var goal: Goal
-    /// The image's memory under the task's adapter; nil runs the bare language model.
-    public var memory: FeedForwardMemory?
+    /// The image under the task's adapter; nil runs the bare language model.
+    public var image: VisualPrompt?
 
     /// A task over a prompt of at least one token.
-    public init(prompt: [Int32], goal: Goal, memory: FeedForwardMemory?) {
+    public init(prompt: [Int32], goal: Goal, image: VisualPrompt?) {
         self.prompt = prompt
         self.goal = goal
-        self.memory = memory
+        self.image = image
     }
 
-    /// Tokens that the task's cache must hold.
+    /// What stands before the answer: image tokens, then the prompt.
+    var inputs: [InputRow] { VisualPrompt.inputs(image, before: prompt) }
+
+    /// Positions that the task's cache must hold.
     var cacheCapacity: Int {
         switch goal {
-        case .generate(let maximumTokens, _, _): return prompt.count + maximumTokens
-        case .choose(let choices, _): return prompt.count + (choices.map(\.count).max() ?? 0)
+        case .generate(let maximumTokens, _, _): return inputs.count + maximumTokens
+        case .choose(let choices, _): return inputs.count + (choices.map(\.count).max() ?? 0)
         }
     }
 }

@@ -43,6 +43,16 @@ public struct AttentionShape: Sendable, Equatable {
 }
 
 extension Compute {
+    /// x₀: of each row its token's embedding, or the image token that stands there. x: [rows, width]
+    public func embed(_ rows: TokenRows, by embedding: WeightMatrix, into x: FloatRows) {
+        for (row, input) in rows.inputs.enumerated() {
+            switch input {
+            case .token(let token): self.row(Int(token), of: embedding, into: x, outputRow: row)
+            case .embedding(let rows, let source): copyRow(rows, from: source, to: x, at: row)
+            }
+        }
+    }
+
     /// Rotates queries and keys by their positions, and stores keys and values in the caches of `layer`.
     /// qkv: [rows, totalWidth], queries first, then keys, then values
     public func rotateAndStore(

@@ -1,4 +1,4 @@
-// The rows of one forward pass through a decoder: which sequence and position each row stands for, and whose memory it sees.
+// The rows of one forward pass through a decoder: what stands there, for which sequence and position, and whose memory it sees.
 //
 // Rows of several sequences stand end to end (a ragged batch): prefill and decode are the same call. Invariant: the rows
 // of one sequence are neighbours and their positions ascend from the length of its cache.
@@ -23,14 +23,22 @@ public final class FeedForwardMemory: Sendable {
     public var slots: Int { keys.rows }
 }
 
+/// What stands at one position of a sequence: where its row of x₀ comes from.
+public enum InputRow {
+    /// A token, by its embedding.
+    case token(Int32)
+    /// A row as it is: an image token. [width]
+    case embedding(FloatRows, row: Int)
+}
+
 /// The rows of one forward pass.
 @safe public final class TokenRows {
     /// Rows there is room for.
     public let capacity: Int
+    /// What stands in each row added since `removeAll`.
+    public private(set) var inputs: [InputRow] = []
     /// Rows added since `removeAll`.
-    public private(set) var count = 0
-    /// The token of each row.
-    public private(set) var tokens: [Int32]
+    public var count: Int { inputs.count }
     /// Neighbouring rows that see the same memory.
     private(set) var groups: [(memory: FeedForwardMemory, rows: Range<Int>)] = []
 
@@ -44,7 +52,7 @@ public final class FeedForwardMemory: Sendable {
     /// Room for `capacity` rows.
     public init(capacity: Int) {
         self.capacity = max(1, capacity)
-        tokens = Array(repeating: 0, count: self.capacity)
+        inputs.reserveCapacity(self.capacity)
         unsafe places = AlignedStorage(count: self.capacity)
         unsafe attentionRows = AlignedStorage(count: self.capacity)
         unsafe memoryGroups = AlignedStorage(count: self.capacity)
@@ -57,7 +65,7 @@ public final class FeedForwardMemory: Sendable {
 
     /// Starts a new pass.
     public func removeAll() {
-        count = 0
+        inputs.removeAll(keepingCapacity: true)
         longest = 0
         groups.removeAll(keepingCapacity: true)
         caches.removeAll(keepingCapacity: true)
@@ -66,17 +74,20 @@ public final class FeedForwardMemory: Sendable {
     /// Adds the next tokens of one sequence; its cache grows by as many.
     ///
     /// - Returns: the rows they take, or nil when the pass or the cache has no room for them.
-    public func append(_ newTokens: ArraySlice<Int32>, cache: KeyValueCache, memory: FeedForwardMemory?) -> Range<Int>?
-    {
-        guard newTokens.count <= capacity - count, newTokens.count <= cache.capacity - cache.length else { return nil }
-        let rows = count..<count + newTokens.count
-        for (offset, token) in newTokens.enumerated() {
-            tokens[count + offset] = token
-            unsafe places.base[count + offset] = mk_token_row(
+    public func append(_ tokens: ArraySlice<Int32>, cache: KeyValueCache, memory: FeedForwardMemory?) -> Range<Int>? {
+        append(tokens.map { InputRow.token($0) }[...], cache: cache, memory: memory)
+    }
+
+    /// The same for tokens with image tokens among them.
+    public func append(_ added: ArraySlice<InputRow>, cache: KeyValueCache, memory: FeedForwardMemory?) -> Range<Int>? {
+        guard added.count <= capacity - count, added.count <= cache.capacity - cache.length else { return nil }
+        let rows = count..<count + added.count
+        inputs += added
+        for (offset, row) in rows.enumerated() {
+            unsafe places.base[row] = mk_token_row(
                 cache: cache.storage.base, capacity: Int32(cache.capacity), position: Int32(cache.length + offset))
         }
-        count = rows.upperBound
-        cache.advance(newTokens.count)
+        cache.advance(rows.count)
         longest = max(longest, cache.length)
         caches.append(cache)
         guard let memory else { return rows }

@@ -215,8 +215,8 @@ struct ScienceQAModelTests {
             let features = image.map {
                 VisionWorker(bundle.vision, compute: compute).encode($0.pixels.span, adapters: adapter.vision)
             }
-            let memory = try projector.memory(of: features, compute: compute)
-            _ = engine.submit([TokenTask(prompt: prompt, goal: .choose(choices, end: end), memory: memory)])
+            let shown = try projector.visualPrompt(of: features, compute: compute)
+            _ = engine.submit([TokenTask(prompt: prompt, goal: .choose(choices, end: end), image: shown)])
             var result: TokenResult?
             while result == nil { result = engine.step().first?.result }
             let scores = try #require(result).choiceScores

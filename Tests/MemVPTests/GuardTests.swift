@@ -157,7 +157,7 @@ struct GuardTests {
         let bundle = answerer.bundle
         let compute = try Compute(kernels: Kernels.choose(forced: nil), threads: 1)
         let projector = try VisualProjector(adapter: #require(bundle.adapters["a"]), patches: TinyVision.patches)
-        let memory = try projector.memory(of: nil, compute: compute)
+        let memory = try projector.visualPrompt(of: nil, compute: compute).memory
         let prompt = bundle.tokenizer.encode("Question: he Answer:")
         let end = try #require(bundle.tokenizer.controlToken("<|end|>"))
         var scores: [Double] = []
@@ -224,11 +224,11 @@ struct GuardTests {
         let prompt = answerer.bundle.tokenizer.encode("Question: he Answer:")
         let end = try #require(answerer.bundle.tokenizer.controlToken("<|end|>"))
         let compute = try Compute(kernels: Kernels.choose(forced: nil), threads: 1)
-        let memory = try VisualProjector(
+        let image = try VisualProjector(
             adapter: #require(answerer.bundle.adapters["a"]), patches: TinyVision.patches
-        ).memory(of: nil, compute: compute)
+        ).visualPrompt(of: nil, compute: compute)
         let task = TokenTask(
-            prompt: prompt, goal: .generate(maximumTokens: 6, end: end, sampling: .greedy), memory: memory)
+            prompt: prompt, goal: .generate(maximumTokens: 6, end: end, sampling: .greedy), image: image)
         _ = engine.submit([task])
         var result: TokenResult?
         while !engine.isIdle { result = engine.step().first?.result ?? result }
@@ -241,7 +241,7 @@ struct GuardTests {
         try #require(found.tokens.count >= 2)
         _ = engine.submit([
             TokenTask(
-                prompt: prompt, goal: .choose([[found.tokens[0]]], end: found.tokens[1]), memory: memory)
+                prompt: prompt, goal: .choose([[found.tokens[0]]], end: found.tokens[1]), image: image)
         ])
         while !engine.isIdle { result = engine.step().first?.result ?? result }
         let score = Double(found.logProbabilities[0]) + Double(found.logProbabilities[1])
@@ -256,7 +256,7 @@ struct GuardTests {
         // The end token ends, and is counted in the confidence but not in the text.
         let first = try #require(found.tokens.first)
         _ = engine.submit([
-            TokenTask(prompt: prompt, goal: .generate(maximumTokens: 6, end: first, sampling: .greedy), memory: memory)
+            TokenTask(prompt: prompt, goal: .generate(maximumTokens: 6, end: first, sampling: .greedy), image: image)
         ])
         while !engine.isIdle { result = engine.step().first?.result ?? result }
         #expect(result?.finish == .stop)
@@ -282,13 +282,14 @@ struct GuardTests {
         let t = Adapter.Tensors(
             fc1Weight: random.floats(128), fc1Bias: random.floats(8), fc2Weight: random.floats(256),
             fc2Bias: random.floats(32), e1: random.floats(192), e2: random.floats(192))
+        let e2 = try #require(t.e2)
         let projector = try VisualProjector(adapter: Adapter(c, tensors: t, precision: .float32), patches: 4)
         let compute = try Compute(kernels: Kernels.choose(forced: nil), threads: 1)
         let features = FloatRows(capacity: 4, columns: 16)
         let f = (0..<4).map { _ in random.floats(16) }
         for (index, row) in f.enumerated() { features.setRow(index, row.span) }
-        let memory = try projector.memory(of: features, compute: compute)
-        let blind = try projector.memory(of: nil, compute: compute)
+        let memory = try #require(try projector.visualPrompt(of: features, compute: compute).memory)
+        let blind = try #require(try projector.visualPrompt(of: nil, compute: compute).memory)
         let row = FloatRows(capacity: 1, columns: 32)
         for slot in 0..<6 {
             var v = [Float](repeating: 0, count: 32)
@@ -309,7 +310,7 @@ struct GuardTests {
             let slots = FloatRows(capacity: 1, columns: 6)
             for column in 0..<32 {
                 compute.row(column, of: memory.values, into: slots, outputRow: 0)
-                let wanted = 0.25 * (v[column] + t.e2[slot * 32 + column])
+                let wanted = 0.25 * (v[column] + e2[slot * 32 + column])
                 #expect(abs(slots.array(row: 0)[slot] - wanted) < 1e-5)
             }
         }

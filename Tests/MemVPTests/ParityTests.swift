@@ -56,7 +56,7 @@ struct ParityTests {
             let engine = Engine(
                 model: model, compute: compute, limits: EngineLimits(rows: 64, positions: 128, slots: 1))
             let goal = TokenTask.Goal.generate(maximumTokens: row.greedy_ids.count, end: -1, sampling: .greedy)
-            _ = engine.submit([TokenTask(prompt: row.token_ids, goal: goal, memory: nil)])
+            _ = engine.submit([TokenTask(prompt: row.token_ids, goal: goal, image: nil)])
             var ids: [Int32] = []
             while !engine.isIdle { for ended in engine.step() { ids = ended.result.tokens } }
             #expect(ids == row.greedy_ids, "\(row.text)")

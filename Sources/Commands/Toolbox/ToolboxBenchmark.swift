@@ -94,19 +94,20 @@ struct ToolboxBenchmark {
         report.milliseconds["vision"] = Self.milliseconds(ToolboxTime.median(times))
         let projector = try VisualProjector(adapter: adapter, patches: bundle.vision.patches)
         // A batch of the daemon is one of different photos: each sequence has its own memory, none is shared.
-        var memories: [FeedForwardMemory] = []
-        for _ in 0..<16 { memories.append(try projector.memory(of: features, compute: compute)) }
+        var images: [VisualPrompt] = []
+        for _ in 0..<16 { images.append(try projector.visualPrompt(of: features, compute: compute)) }
         let engine = Engine(
             model: bundle.language, compute: compute,
-            limits: EngineLimits(streams: 16, rows: 512, positions: 512, slots: bundle.slots))
+            limits: EngineLimits(
+                streams: 16, rows: 512, positions: 512 + adapter.configuration.imageTokens, slots: bundle.slots))
         for count in [64, 320] {
             progress.show("prefill_\(count)", 0)
-            let time = median { prefill(count, memories[0], engine) }
+            let time = median { prefill(count, images[0], engine) }
             report.tokensPerSecond["prefill_\(count)"] = ToolboxTime.rounded(Double(count) / time, 1)
         }
         for batch in [1, 8, 16] {
             progress.show("decode_\(batch)", 0)
-            let time = median { decode(memories.prefix(batch), engine) }
+            let time = median { decode(images.prefix(batch), engine) }
             report.tokensPerSecond["decode_\(batch)"] = ToolboxTime.rounded(Double(batch * (newTokens - 1)) / time, 1)
         }
     }
@@ -116,21 +117,21 @@ struct ToolboxBenchmark {
     private let noEnd: Int32 = -1
 
     /// Seconds of the one pass over `count` prompt tokens.
-    private func prefill(_ count: Int, _ memory: FeedForwardMemory, _ engine: Engine) -> Double {
+    private func prefill(_ count: Int, _ image: VisualPrompt, _ engine: Engine) -> Double {
         let task = TokenTask(
             prompt: prompt(count, sequence: 0, engine),
             goal: .generate(maximumTokens: 1, end: noEnd, sampling: .greedy),
-            memory: memory)
+            image: image)
         _ = engine.submit([task])
         return ToolboxTime.measure { while !engine.isIdle { _ = engine.step() } }
     }
 
     /// Seconds of the passes after the first, one token of each sequence in each.
-    private func decode(_ memories: ArraySlice<FeedForwardMemory>, _ engine: Engine) -> Double {
-        for (sequence, memory) in memories.enumerated() {
+    private func decode(_ images: ArraySlice<VisualPrompt>, _ engine: Engine) -> Double {
+        for (sequence, image) in images.enumerated() {
             let goal = TokenTask.Goal.generate(maximumTokens: newTokens, end: noEnd, sampling: .greedy)
             _ = engine.submit([
-                TokenTask(prompt: prompt(16, sequence: sequence, engine), goal: goal, memory: memory)
+                TokenTask(prompt: prompt(16, sequence: sequence, engine), goal: goal, image: image)
             ])
         }
         _ = engine.step()

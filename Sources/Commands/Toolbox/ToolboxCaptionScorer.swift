@@ -29,7 +29,7 @@ final class ToolboxCaptionScorer {
     private let vision: VisionWorker
     private let adapter: Adapter
     private let state: LlamaState
-    private let rows = TokenRows(capacity: 512)
+    private let rows: TokenRows
 
     /// A scorer with the bundle's template for captions.
     ///
@@ -47,6 +47,7 @@ final class ToolboxCaptionScorer {
         self.adapter = try ToolboxModel.adapter(adapter, for: .caption, in: bundle)
         projector = try VisualProjector(adapter: self.adapter, patches: bundle.vision.patches)
         vision = VisionWorker(bundle.vision, compute: compute)
+        rows = TokenRows(capacity: 512 + self.adapter.configuration.imageTokens)
         state = LlamaState(
             bundle.language.configuration, compute: compute, rows: rows.capacity, logitRows: 64,
             positions: bundle.language.positions, slots: bundle.slots)
@@ -54,18 +55,20 @@ final class ToolboxCaptionScorer {
 
     /// Adds the captions of one image.
     ///
-    /// - Parameter image: the photo's path; nil for no image.
+    /// - Parameter photo: the path of the image; nil for none.
     /// - Throws: the photo's failures; `prompt_too_long` for a caption that does not fit a pass.
-    func score(captions: [String], image: String?) throws(Failure) {
-        let memory = try memory(of: image)
+    func score(captions: [String], image photo: String?) throws(Failure) {
+        let image = try visualPrompt(of: photo)
         var targets: [(row: Int, token: Int32)] = []
         rows.removeAll()
         for caption in captions {
             let example = form.example(caption, after: prompt, bundle.tokenizer)
-            let input = example.tokens.dropLast()
-            guard !input.isEmpty, example.promptCount >= 1, input.count <= rows.capacity else {
+            let text = example.tokens.dropLast()
+            let input = VisualPrompt.inputs(image, before: text)
+            guard !text.isEmpty, example.promptCount >= 1, input.count <= rows.capacity else {
                 throw Failure(
-                    .promptTooLong, image ?? "caption", "has a caption of \(input.count) tokens; \(rows.capacity) fit")
+                    .promptTooLong, photo ?? "caption", "has a caption of \(text.count) tokens, which do not fit a pass"
+                )
             }
             if input.count > rows.capacity - rows.count {
                 add(targets)
@@ -73,9 +76,10 @@ final class ToolboxCaptionScorer {
                 rows.removeAll()
             }
             let cache = bundle.language.makeCache(capacity: input.count)
-            guard let placed = rows.append(input, cache: cache, memory: memory) else { continue }
+            guard let placed = rows.append(input[...], cache: cache, memory: image.memory) else { continue }
+            let first = placed.upperBound - text.count
             for index in example.promptCount..<example.tokens.count {
-                targets.append((placed.lowerBound + index - 1, example.tokens[index]))
+                targets.append((first + index - 1, example.tokens[index]))
             }
         }
         add(targets)
@@ -98,15 +102,15 @@ final class ToolboxCaptionScorer {
         tokens += targets.count
     }
 
-    private func memory(of image: String?) throws(Failure) -> FeedForwardMemory {
-        guard let image else { return try projector.memory(of: nil, compute: compute) }
-        let bytes = try ToolboxFile.read(image, limit: ImageLimits().maxBytes)
+    private func visualPrompt(of photo: String?) throws(Failure) -> VisualPrompt {
+        guard let photo else { return try projector.visualPrompt(of: nil, compute: compute) }
+        let bytes = try ToolboxFile.read(photo, limit: ImageLimits().maxBytes)
         let prepared: PreparedImage
         do {
             prepared = try bundle.prepare(photo: bytes)
-        } catch { throw error.about(image) }
+        } catch { throw error.about(photo) }
         images += 1
         let features = vision.encode(prepared.pixels.span, adapters: adapter.vision)
-        return try projector.memory(of: features, compute: compute)
+        return try projector.visualPrompt(of: features, compute: compute)
     }
 }

@@ -18,8 +18,8 @@ struct ToolboxTrace: ParsableCommand {
         discussion: """
             Tensors: pixels [1, 3, side, side] normalised, vision [patches, features], projected [patches, width] \
             with λ (the rows of V), layer<i>.prefill [prompt, width] after block i, logits [steps, vocabulary], ids [steps], prompt_ids. \
-            Greedy; the end of text does not end it. Without an image the memory is E₁ and E₂ alone; --adapter none \
-            runs the bare language model.
+            Greedy; the end of text does not end it. Without an image V is zero, and E₁ and E₂ stay; image tokens in the \
+            sequence count to the prompt; --adapter none runs the bare language model.
             """)
 
     @OptionGroup var model: ToolboxModelOptions
@@ -63,15 +63,15 @@ struct ToolboxTrace: ParsableCommand {
             throw Failure(.specInvalid, promptFile, "is not UTF-8")
         }
         let prompt = bundle.tokenizer.prompt([.template(text)])
-        guard !prompt.isEmpty, prompt.count + steps <= bundle.language.positions else {
+        let positions = bundle.language.positions - (try chosenAdapter(bundle)?.configuration.imageTokens ?? 0)
+        guard !prompt.isEmpty, prompt.count + steps <= positions else {
             throw Failure(
                 .promptTooLong, promptFile,
-                "has \(prompt.count) tokens; with \(steps) more at least 1 and at most "
-                    + "\(bundle.language.positions) fit")
+                "has \(prompt.count) tokens; with \(steps) more at least 1 and at most \(positions) fit")
         }
         var trace = ToolboxTraceFile()
-        let memory = try see(bundle, compute, into: &trace)
-        let ids = generate(bundle, compute, prompt: prompt, memory: memory, into: &trace)
+        let image = try see(bundle, compute, into: &trace)
+        let ids = generate(bundle, compute, prompt: prompt, image: image, into: &trace)
         try trace.write(to: out)
         let written = bundle.tokenizer.decode(ids)
         if json {
@@ -81,10 +81,10 @@ struct ToolboxTrace: ParsableCommand {
         }
     }
 
-    /// The memory of the image, with `pixels`, `vision` and `projected` on the way.
+    /// The image as the adapter shows it, with `pixels`, `vision` and `projected` on the way.
     private func see(
         _ bundle: ModelBundle, _ compute: Compute, into trace: inout ToolboxTraceFile
-    ) throws(Failure) -> FeedForwardMemory? {
+    ) throws(Failure) -> VisualPrompt? {
         let chosen = try chosenAdapter(bundle)
         var features: FloatRows?
         if let interleaved = try normalisedPixels(bundle) {
@@ -98,14 +98,14 @@ struct ToolboxTrace: ParsableCommand {
         guard let chosen else { return nil }
         let patches = bundle.vision.patches
         let projector = try VisualProjector(adapter: chosen, patches: patches)
-        let memory = try projector.memory(of: features, compute: compute)
+        let image = try projector.visualPrompt(of: features, compute: compute)
         if features != nil {
             let lambda = chosen.configuration.lambda
             trace.add(
                 "projected", [patches, chosen.configuration.width],
                 ToolboxTraceFile.values(projector.projected, count: patches).map { lambda * $0 })
         }
-        return memory
+        return image
     }
 
     /// The adapter that runs; nil for the bare language model.
@@ -148,36 +148,37 @@ struct ToolboxTrace: ParsableCommand {
 
     /// `steps` greedy tokens, with each block's output over the prompt and the logits of every step.
     private func generate(
-        _ bundle: ModelBundle, _ compute: Compute, prompt: [Int32], memory: FeedForwardMemory?,
+        _ bundle: ModelBundle, _ compute: Compute, prompt: [Int32], image: VisualPrompt?,
         into trace: inout ToolboxTraceFile
     ) -> [Int32] {
         let language = bundle.language
         let vocabulary = language.configuration.vocabulary
-        let rows = TokenRows(capacity: prompt.count)
+        var pending = VisualPrompt.inputs(image, before: prompt)
+        let length = pending.count
+        let rows = TokenRows(capacity: length)
         let state = LlamaState(
-            language.configuration, compute: compute, rows: prompt.count, logitRows: 1, positions: language.positions,
+            language.configuration, compute: compute, rows: length, logitRows: 1, positions: language.positions,
             slots: bundle.slots)
-        let cache = language.makeCache(capacity: prompt.count + steps)
-        var pending = prompt[...]
+        let cache = language.makeCache(capacity: length + steps)
         var ids: [Int32] = []
         var logits: [Float] = []
         logits.reserveCapacity(steps * vocabulary)
         while ids.count < steps {
             rows.removeAll()
-            guard rows.append(pending, cache: cache, memory: memory) != nil else { break }
+            guard rows.append(pending[...], cache: cache, memory: image?.memory) != nil else { break }
             var blocks: [(Int, [Float])] = []
             let isPrefill = ids.isEmpty
             language.forward(rows, state: state, compute: compute) { layer, output in
-                if isPrefill { blocks.append((layer, ToolboxTraceFile.values(output, count: prompt.count))) }
+                if isPrefill { blocks.append((layer, ToolboxTraceFile.values(output, count: length))) }
             }
             for (layer, values) in blocks {
-                trace.add("layer\(layer).prefill", [prompt.count, language.configuration.width], values)
+                trace.add("layer\(layer).prefill", [length, language.configuration.width], values)
             }
             let last = language.logits(of: [rows.count - 1], state: state, compute: compute)
             logits += last.array(row: 0)
             let choice = Int32(compute.greedy(last, row: 0).index)
             ids.append(choice)
-            pending = [choice]
+            pending = [.token(choice)]
         }
         trace.add("logits", [steps, vocabulary], logits)
         trace.ids = [("prompt_ids", prompt), ("ids", ids)]

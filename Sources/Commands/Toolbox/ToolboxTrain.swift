@@ -57,7 +57,13 @@ struct ToolboxTrain: ParsableCommand {
     @Option(help: "The norm that gradients are clipped to; 0 for none.")
     var clip: Float = 1
 
-    @Option(help: "Memory rows; by default one a patch.")
+    @Option(
+        help: ArgumentHelp(
+            "Where the image goes: into every feed-forward layer, or before the prompt (for comparison).",
+            valueName: "memory|input"))
+    var prompting = Prompting.memory
+
+    @Option(help: "Memory rows, or image tokens; by default one a patch.")
     var slots: Int?
 
     @Option(help: "Hidden width of the projector.")
@@ -105,6 +111,14 @@ struct ToolboxTrain: ParsableCommand {
         case stop
     }
 
+    /// `--prompting` as the command line names it.
+    enum Prompting: String, CaseIterable, ExpressibleByArgument {
+        case memory
+        case input
+
+        var kind: Adapter.Prompting { self == .memory ? .memory : .input }
+    }
+
     func validate() throws {
         for (name, value, range) in [
             ("steps", steps, 1...10_000_000), ("batch", batch, 1...4_096), ("warm-up", warmUp, 0...1_000_000),
@@ -130,7 +144,8 @@ struct ToolboxTrain: ParsableCommand {
         let configuration = TrainingConfiguration(
             batch: batch, steps: steps, learningRate: learningRate, warmUp: warmUp,
             adamW: AdamWConfiguration(weightDecay: weightDecay), clip: clip, seed: seed,
-            slots: slots ?? bundle.vision.patches, hidden: hidden, lambda: lambda, scale: scale,
+            prompting: prompting.kind, slots: slots ?? bundle.vision.patches, hidden: hidden, lambda: lambda,
+            scale: scale,
             freezesVision: freezeVision, visionRank: visionRank, validateEvery: validateEvery,
             checkpointEvery: checkpointEvery)
         let view = ToolboxTrainingView(json: json)

@@ -1,5 +1,5 @@
-// Forward and backward through the frozen decoder, by hand: the loss on answer tokens and its gradient with respect to the
-// memory rows of each sequence (arXiv 2405.05615; DESIGN 1).
+// Forward and backward through the frozen decoder, by hand: the loss on answer tokens and its gradient with respect to each
+// sequence's image, be it memory rows or image tokens before the text (arXiv 2405.05615; DESIGN 1).
 //
 // The forward pass multiplies by serving's own weights in serving's arithmetic; values that it rounds pass their gradient
 // straight through. The backward pass multiplies by the same integers, transposed (`TransposedWeights`). Sequences stand end to
@@ -11,7 +11,7 @@ internal import Tensor
 
 /// One sequence to learn from.
 struct TrainingSequence {
-    /// Prompt and answer but for the last token. At least 1.
+    /// Prompt and answer but for the last token; image tokens come on top. At least 1.
     var input: [Int32]
     /// What is to be predicted, and by which row of `input`.
     var targets: [(row: Int, token: Int32)]
@@ -19,7 +19,7 @@ struct TrainingSequence {
     var weight: Float
 }
 
-/// The gradient of the loss with respect to memories.
+/// The gradient of the loss with respect to images.
 final class DecoderGradient {
     /// Rows (tokens) there is room for.
     let rowCapacity: Int
@@ -34,6 +34,22 @@ final class DecoderGradient {
     private let products: ProductList
     private let scratch: DecoderScratch
     private let w: Workspace
+    /// Where the sequences of the batch stand.
+    private var places: [Place] = []
+
+    /// The rows of one sequence, image tokens first.
+    private struct Place {
+        let entry: Int
+        let row: Int
+        let length: Int
+    }
+
+    /// What a row is to predict.
+    private struct Target {
+        let row: Int
+        let token: Int32
+        let weight: Float
+    }
 
     /// Wᵀ of a block's four matrices.
     private struct TransposedBlock {
@@ -83,7 +99,7 @@ final class DecoderGradient {
         let dQueryKeyValueInput: ProductInput
     }
 
-    /// Room for `rows` tokens in up to `sequenceCapacity` sequences with memories of `slots` rows.
+    /// Room for `rows` tokens, image tokens among them, in up to `sequenceCapacity` sequences with memories of `slots` rows.
     ///
     /// - Parameter reference: gradients in float32 on dequantised weights instead of serving's int8 kernels.
     /// - Throws: `model_unsupported` for a vocabulary too large to sum over.
@@ -143,34 +159,40 @@ final class DecoderGradient {
             dQueryKeyValueInput: input(backward, shape.totalWidth, c.width))
     }
 
-    /// Runs a batch forwards, and backwards too where `gradients`: entry i of `bank` belongs to sequence i, and its gradients are
+    /// Runs a batch forwards, and backwards too where `gradients`: entry i of `images` belongs to sequence i, and its gradients are
     /// added to.
     ///
     /// - Returns: −ln p of every target, sequence by sequence, in nats.
-    func run(_ batch: [TrainingSequence], bank: MemoryBank, gradients: Bool) -> [Double] {
-        precondition(batch.count <= bank.capacity && batch.reduce(0) { $0 + $1.input.count } <= rowCapacity)
+    func run(_ batch: [TrainingSequence], images: VisualBank, gradients: Bool) -> [Double] {
+        precondition(batch.count <= images.capacity)
+        place(batch, images)
+        forward(images)
+        compute.clear(w.dx, rows: rows.count)
+        let losses = loss(batch, images, gradients: gradients)
+        if gradients { backward(images) }
+        return losses
+    }
+
+    /// Lays the sequences end to end, each with its image tokens first.
+    private func place(_ batch: [TrainingSequence], _ images: VisualBank) {
+        places.removeAll(keepingCapacity: true)
         sequences.removeAll()
         rows.removeAll()
-        for sequence in batch {
-            let cache = model.makeCache(capacity: sequence.input.count)
-            let placed = rows.append(sequence.input[...], cache: cache, memory: nil)
-            precondition(placed != nil)
-            sequences.append(length: sequence.input.count)
+        for (entry, sequence) in batch.enumerated() {
+            let inputs = images.inputs(entry) + sequence.input.map { .token($0) }
+            let placed = rows.append(inputs[...], cache: model.makeCache(capacity: inputs.count), memory: nil)
+            guard let placed else { preconditionFailure("a batch of more rows than there is room for") }
+            places.append(Place(entry: entry, row: placed.lowerBound, length: placed.count))
+            sequences.append(length: placed.count)
         }
-        forward(batch, bank)
-        compute.clear(w.dx, rows: rows.count)
-        let losses = loss(batch, gradients: gradients)
-        if gradients { backward(batch, bank) }
-        return losses
     }
 
     // MARK: Forward
 
-    private func forward(_ batch: [TrainingSequence], _ bank: MemoryBank) {
+    private func forward(_ images: VisualBank) {
         let c = model.configuration
-        for row in 0..<rows.count {
-            compute.row(Int(rows.tokens[row]), of: model.weights.embedding, into: tape[0].input, outputRow: row)
-        }
+        // x = [image tokens; embed(tokens)]
+        compute.embed(rows, by: model.weights.embedding, into: tape[0].input)
         for layer in 0..<c.layers {
             let block = model.weights.blocks[layer]
             let t = tape[layer]
@@ -197,51 +219,45 @@ final class DecoderGradient {
             compute.copy(t.middle, rows: rows.count, to: output)
             compute.multiply(
                 w.gatedInput, block.down, into: output, epilogue: Compute.Epilogue(accumulate: true))
-            memory(batch, bank, t, into: output)
+            if case .memory(let bank) = images { memory(bank, t, into: output) }
         }
     }
 
     /// x' += SiLU(n keysᵀ) values, each sequence with its own memory.
-    private func memory(_ batch: [TrainingSequence], _ bank: MemoryBank, _ t: LayerTape, into output: FloatRows) {
+    private func memory(_ bank: MemoryBank, _ t: LayerTape, into output: FloatRows) {
         products.removeAll()
-        forEachSequence(batch) { entry, row, length in
+        for p in places {
             products.append(
-                t.scores, row: row, a: t.normed, row: row, b: bank.keysTransposed, row: entry * bank.width, m: length,
-                k: bank.width)
+                t.scores, row: p.row, a: t.normed, row: p.row, b: bank.keysTransposed, row: p.entry * bank.width,
+                m: p.length, k: bank.width)
         }
         compute.run(products)
         compute.silu(t.scores, rows: rows.count, into: t.activated)
         products.removeAll()
-        forEachSequence(batch) { entry, row, length in
+        for p in places {
             products.append(
-                output, row: row, a: t.activated, row: row, b: bank.values, row: entry * bank.slots, m: length,
+                output, row: p.row, a: t.activated, row: p.row, b: bank.values, row: p.entry * bank.slots, m: p.length,
                 k: bank.slots, accumulate: true)
         }
         compute.run(products)
     }
 
-    private func forEachSequence(_ batch: [TrainingSequence], _ body: (_ entry: Int, _ row: Int, _ length: Int) -> Void)
-    {
-        var row = 0
-        for (entry, sequence) in batch.enumerated() {
-            body(entry, row, sequence.input.count)
-            row += sequence.input.count
-        }
-    }
-
     // MARK: Loss
 
     /// Cross-entropy of the targets, a few rows of logits at a time; ∂L/∂x of the last block's output goes into `dx`.
-    private func loss(_ batch: [TrainingSequence], gradients: Bool) -> [Double] {
-        var places: [(row: Int, token: Int32, weight: Float)] = []
-        forEachSequence(batch) { entry, row, _ in
-            places += batch[entry].targets.map { (row + $0.row, $0.token, batch[entry].weight) }
+    private func loss(_ batch: [TrainingSequence], _ images: VisualBank, gradients: Bool) -> [Double] {
+        var targets: [Target] = []
+        for p in places {
+            let text = p.row + images.imageTokens
+            targets += batch[p.entry].targets.map {
+                Target(row: text + $0.row, token: $0.token, weight: batch[p.entry].weight)
+            }
         }
         var losses: [Double] = []
-        for first in stride(from: 0, to: places.count, by: w.chosen.capacity) {
-            let part = places[first..<min(first + w.chosen.capacity, places.count)]
-            for (index, place) in part.enumerated() {
-                compute.copyRow(w.output, from: place.row, to: w.chosen, at: index)
+        for first in stride(from: 0, to: targets.count, by: w.chosen.capacity) {
+            let part = targets[first..<min(first + w.chosen.capacity, targets.count)]
+            for (index, target) in part.enumerated() {
+                compute.copyRow(w.output, from: target.row, to: w.chosen, at: index)
             }
             compute.rmsNorm(
                 w.chosen, weight: model.weights.outputNorm, epsilon: model.configuration.normEpsilon, rows: part.count,
@@ -256,77 +272,92 @@ final class DecoderGradient {
     }
 
     /// d chosen = (w softmax − w onehot) W, through the last norm, to the rows it came from.
-    private func lossGradient(_ part: ArraySlice<(row: Int, token: Int32, weight: Float)>) {
+    private func lossGradient(_ part: ArraySlice<Target>) {
         compute.load(w.logitsInput, from: w.logits, rows: part.count)
         compute.multiply(w.logitsInput, outputTransposed.matrix, into: w.chosenNormGradient)
-        for (index, place) in part.enumerated() {
-            compute.row(Int(place.token), of: model.weights.output, into: w.chosenGradient, outputRow: 0)
+        for (index, target) in part.enumerated() {
+            compute.row(Int(target.token), of: model.weights.output, into: w.chosenGradient, outputRow: 0)
             compute.add(
-                w.chosenGradient, row: 0, rows: 1, times: -place.weight, to: w.chosenNormGradient, at: index)
+                w.chosenGradient, row: 0, rows: 1, times: -target.weight, to: w.chosenNormGradient, at: index)
         }
         compute.clear(w.chosenGradient, rows: part.count)
         compute.rmsNormGradient(
             w.chosen, weight: model.weights.outputNorm, epsilon: model.configuration.normEpsilon, rows: part.count,
             gradient: w.chosenNormGradient, into: w.chosenGradient)
-        for (index, place) in part.enumerated() {
-            compute.add(w.chosenGradient, row: index, rows: 1, times: 1, to: w.dx, at: place.row)
+        for (index, target) in part.enumerated() {
+            compute.add(w.chosenGradient, row: index, rows: 1, times: 1, to: w.dx, at: target.row)
         }
     }
 
     // MARK: Backward
 
-    private func backward(_ batch: [TrainingSequence], _ bank: MemoryBank) {
+    private func backward(_ images: VisualBank) {
         for layer in stride(from: model.configuration.layers - 1, through: 0, by: -1) {
-            memoryGradient(batch, bank, tape[layer])
-            // Below the first block's memory nothing is trained.
-            if layer == 0 { return }
-            feedForwardGradient(batch, bank, layer)
+            if case .memory(let bank) = images {
+                memoryGradient(bank, tape[layer])
+                // Below the first block's memory nothing is trained.
+                if layer == 0 { return }
+            }
+            feedForwardGradient(images, layer)
             attentionGradient(layer)
+        }
+        if case .tokens(let bank) = images { inputGradient(bank) }
+    }
+
+    /// From x₀ = [image tokens; embed(tokens)]: d image tokens += the first rows of each sequence's dx₀.
+    private func inputGradient(_ bank: ImageTokenBank) {
+        for p in places {
+            compute.add(w.dx, row: p.row, rows: bank.slots, times: 1, to: bank.gradients, at: p.entry * bank.slots)
         }
     }
 
     /// From y += u values, u = SiLU(a), a = n keysᵀ:
     ///
     ///     d values += uᵀ dy,   da = (dy valuesᵀ) ⊙ SiLU′(a),   d keys += daᵀ n
-    private func memoryGradient(_ batch: [TrainingSequence], _ bank: MemoryBank, _ t: LayerTape) {
+    private func memoryGradient(_ bank: MemoryBank, _ t: LayerTape) {
         products.removeAll()
-        forEachSequence(batch) { entry, row, length in
+        for p in places {
             products.append(
-                bank.valueGradients, row: entry * bank.slots, a: t.activated, row: row, transposed: true, b: w.dx,
-                row: row, m: bank.slots, k: length, accumulate: true)
+                bank.valueGradients, row: p.entry * bank.slots, a: t.activated, row: p.row, transposed: true, b: w.dx,
+                row: p.row, m: bank.slots, k: p.length, accumulate: true)
             products.append(
-                w.dScores, row: row, a: w.dx, row: row, b: bank.valuesTransposed, row: entry * bank.width, m: length,
-                k: bank.width)
+                w.dScores, row: p.row, a: w.dx, row: p.row, b: bank.valuesTransposed, row: p.entry * bank.width,
+                m: p.length, k: bank.width)
         }
         compute.run(products)
         compute.siluGradient(t.scores, rows: rows.count, gradient: w.dScores)
         products.removeAll()
-        forEachSequence(batch) { entry, row, length in
+        for p in places {
             products.append(
-                bank.keyGradients, row: entry * bank.slots, a: w.dScores, row: row, transposed: true, b: t.normed,
-                row: row, m: bank.slots, k: length, accumulate: true)
+                bank.keyGradients, row: p.entry * bank.slots, a: w.dScores, row: p.row, transposed: true, b: t.normed,
+                row: p.row, m: bank.slots, k: p.length, accumulate: true)
         }
         compute.run(products)
     }
 
     /// From x' = h + W_down SwiGLU(W_gate_up n) + SiLU(n keysᵀ) values, n = RMSNorm(h): dh = dx' + RMSNorm′(dn).
-    private func feedForwardGradient(_ batch: [TrainingSequence], _ bank: MemoryBank, _ layer: Int) {
+    private func feedForwardGradient(_ images: VisualBank, _ layer: Int) {
         let (t, block, back) = (tape[layer], model.weights.blocks[layer], transposed[layer])
         multiply(w.dx, back.down, w.widthInput, scaledBy: w.scaledWidth, into: w.dGated)
         compute.swiGLUGradient(
             t.gateUp, rows: rows.count, gradient: w.dGated, scaledFor: back.gateUp, into: w.dGateUp)
         compute.load(w.dGateUpInput, from: w.dGateUp, rows: rows.count)
         compute.multiply(w.dGateUpInput, back.gateUp.matrix, into: w.dNormed)
-        products.removeAll()
-        forEachSequence(batch) { entry, row, length in
-            products.append(
-                w.dNormed, row: row, a: w.dScores, row: row, b: bank.keys, row: entry * bank.slots, m: length,
-                k: bank.slots, accumulate: true)
-        }
-        compute.run(products)
+        if case .memory(let bank) = images { addMemoryGradient(bank) }
         compute.rmsNormGradient(
             t.middle, weight: block.feedForwardNorm, epsilon: model.configuration.normEpsilon, rows: rows.count,
             gradient: w.dNormed, into: w.dx)
+    }
+
+    /// From a = n keysᵀ: dn += da keys.
+    private func addMemoryGradient(_ bank: MemoryBank) {
+        products.removeAll()
+        for p in places {
+            products.append(
+                w.dNormed, row: p.row, a: w.dScores, row: p.row, b: bank.keys, row: p.entry * bank.slots, m: p.length,
+                k: bank.slots, accumulate: true)
+        }
+        compute.run(products)
     }
 
     /// From h = x + W_o Attention(W_qkv n), n = RMSNorm(x): dx = dh + RMSNorm′(dn).

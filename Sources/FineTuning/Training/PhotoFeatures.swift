@@ -21,6 +21,14 @@ enum PhotoSource {
         return false
     }
 
+    /// Patches of a photo.
+    var patches: Int {
+        switch self {
+        case .stored(let store): store.patches
+        case .trained(let encoder, _): encoder.patches
+        }
+    }
+
     /// Puts a photo's features into rows from `row` on.
     func features(_ photo: String, into rows: FloatRows, at row: Int, compute: Compute) throws(Failure) {
         switch self {

@@ -1,13 +1,13 @@
-// From patch features to memory rows and back, in float32:
+// From patch features to what the decoder sees of an image and back, in float32:
 //
-//     V = λ · fc2( SiLU( fc1( features ) ) )        keys = V + E₁        values = s · (V + E₂)
+//     V = λ · fc2( SiLU( fc1( features ) ) )        keys = V + E₁        values = s · (V + E₂)        image tokens = V + E₁
 //
-// Serving rounds the finished rows to int8; the bank does the same, and gradients pass straight through.
+// Serving rounds finished memory rows to int8; the bank does the same, and gradients pass straight through.
 
 internal import MemVP
 internal import Tensor
 
-/// Builds the memories of a batch and takes their gradients back to the adapter's parameters.
+/// Builds the images of a batch and takes their gradients back to the adapter's parameters.
 final class ProjectorGradient {
     private let adapter: TrainableAdapter
     private let compute: Compute
@@ -46,8 +46,8 @@ final class ProjectorGradient {
             gradientOfFeatures ? FloatRows(capacity: capacity * patches, columns: c.features) : nil
     }
 
-    /// Fills the first `shown.count` entries of `bank` from `features`; where `shown` is false V = 0 and E₁, E₂ stay.
-    func forward(shown: [Bool], bank: MemoryBank, rounded: Bool) {
+    /// Fills the first `shown.count` entries of `images` from `features`; where `shown` is false V = 0 and E₁, E₂ stay.
+    func forward(shown: [Bool], images: VisualBank, rounded: Bool) {
         let c = adapter.configuration
         let rows = shown.count * patches
         self.shown = shown
@@ -60,35 +60,32 @@ final class ProjectorGradient {
         compute.clear(projected, rows: rows)
         compute.addRow(adapter.fc2Bias.rows, to: projected, rows: rows)
         run { $0.append(projected, a: g, b: fc2Transposed, m: rows, k: c.hidden, accumulate: true) }
-        compute.clear(bank.values, rows: shown.count * c.slots)
-        for (entry, isShown) in shown.enumerated() {
-            let first = entry * c.slots
-            compute.copy(adapter.e1.rows, rows: c.slots, to: bank.keys, at: first)
-            compute.add(adapter.e2.rows, row: 0, rows: c.slots, times: c.scale, to: bank.values, at: first)
-            guard isShown else { continue }
-            compute.add(projected, row: entry * patches, rows: patches, times: c.lambda, to: bank.keys, at: first)
-            compute.add(
-                projected, row: entry * patches, rows: patches, times: c.lambda * c.scale, to: bank.values, at: first)
+        for (embedding, projection) in zip(adapter.embeddings, images.projections) {
+            join(embedding, into: projection.rows)
         }
-        bank.finish(shown.count, rounded: rounded, compute: compute)
+        images.finish(shown.count, rounded: rounded, compute: compute)
     }
 
-    /// Adds the gradients of the last batch's memories to those of the parameters.
-    func backward(_ bank: MemoryBank) {
+    /// rows = f · (V + E) for every entry
+    private func join(_ embedding: (parameter: Parameter, factor: Float), into rows: FloatRows) {
+        let c = adapter.configuration
+        compute.clear(rows, rows: shown.count * c.slots)
+        for (entry, isShown) in shown.enumerated() {
+            let first = entry * c.slots
+            compute.add(embedding.parameter.rows, row: 0, rows: c.slots, times: embedding.factor, to: rows, at: first)
+            guard isShown else { continue }
+            compute.add(
+                projected, row: entry * patches, rows: patches, times: c.lambda * embedding.factor, to: rows, at: first)
+        }
+    }
+
+    /// Adds the gradients of the last batch's images to those of the parameters.
+    func backward(_ images: VisualBank) {
         let c = adapter.configuration
         let rows = shown.count * patches
         compute.clear(projected, rows: rows)
-        for (entry, isShown) in shown.enumerated() {
-            let first = entry * c.slots
-            compute.add(bank.keyGradients, row: first, rows: c.slots, times: 1, to: adapter.e1.gradient, at: 0)
-            compute.add(bank.valueGradients, row: first, rows: c.slots, times: c.scale, to: adapter.e2.gradient, at: 0)
-            guard isShown else { continue }
-            // d projected = λ (d keys + s d values)
-            compute.add(
-                bank.keyGradients, row: first, rows: patches, times: c.lambda, to: projected, at: entry * patches)
-            compute.add(
-                bank.valueGradients, row: first, rows: patches, times: c.lambda * c.scale, to: projected,
-                at: entry * patches)
+        for (embedding, projection) in zip(adapter.embeddings, images.projections) {
+            part(projection.gradients, into: embedding)
         }
         compute.addSum(of: projected, row: 0, rows: rows, times: 1, to: adapter.fc2Bias.gradient)
         run {
@@ -105,6 +102,20 @@ final class ProjectorGradient {
             if let featureGradients {
                 $0.append(featureGradients, a: dz, b: adapter.fc1Weight.rows, m: rows, k: c.hidden)
             }
+        }
+    }
+
+    /// From rows = f · (V + E), V = λ · projected: dE += f · d, d projected += λ f · d
+    private func part(_ gradients: FloatRows, into embedding: (parameter: Parameter, factor: Float)) {
+        let c = adapter.configuration
+        for (entry, isShown) in shown.enumerated() {
+            let first = entry * c.slots
+            compute.add(
+                gradients, row: first, rows: c.slots, times: embedding.factor, to: embedding.parameter.gradient, at: 0)
+            guard isShown else { continue }
+            compute.add(
+                gradients, row: first, rows: patches, times: c.lambda * embedding.factor, to: projected,
+                at: entry * patches)
         }
     }
 

@@ -67,7 +67,7 @@ final class TrainableAdapter {
     let fc2Weight: Parameter  // [width, hidden]
     let fc2Bias: Parameter  // [width]
     let e1: Parameter  // [slots, width]
-    let e2: Parameter  // [slots, width]
+    let e2: Parameter?  // [slots, width], with prompting by memory
 
     /// What stands beside the vision encoder's MLPs, if anything.
     let vision: VisionParameters?
@@ -76,7 +76,13 @@ final class TrainableAdapter {
 
     /// What is trained, in the order of adapter files.
     var parameters: [Parameter] {
-        [fc1Weight, fc1Bias, fc2Weight, fc2Bias, e1, e2] + (freezesVision ? [] : vision?.parameters ?? [])
+        [fc1Weight, fc1Bias, fc2Weight, fc2Bias] + embeddings.map(\.parameter)
+            + (freezesVision ? [] : vision?.parameters ?? [])
+    }
+
+    /// What V is joined with, and the factor of the sum: keys V + E₁ and values s · (V + E₂), or image tokens V + E₁.
+    var embeddings: [(parameter: Parameter, factor: Float)] {
+        [(e1, 1)] + (e2.map { [($0, configuration.scale)] } ?? [])
     }
 
     /// Parameters with given values.
@@ -88,7 +94,7 @@ final class TrainableAdapter {
         fc2Weight = Parameter(name: "fc2.weight", shape: [c.width, c.hidden], values: tensors.fc2Weight)
         fc2Bias = Parameter(name: "fc2.bias", shape: [c.width], values: tensors.fc2Bias)
         e1 = Parameter(name: "e1", shape: [c.slots, c.width], values: tensors.e1)
-        e2 = Parameter(name: "e2", shape: [c.slots, c.width], values: tensors.e2)
+        e2 = tensors.e2.map { Parameter(name: "e2", shape: [c.slots, c.width], values: $0) }
         vision = tensors.vision.map {
             VisionParameters(rank: $0.rank, width: c.features, scale: $0.scale, fc1: $0.fc1, fc2: $0.fc2)
         }
@@ -120,14 +126,15 @@ final class TrainableAdapter {
             tensors: Adapter.Tensors(
                 fc1Weight: fc1, fc1Bias: [Float](repeating: 0, count: c.hidden), fc2Weight: fc2,
                 fc2Bias: [Float](repeating: 0, count: c.width), e1: e1,
-                e2: [Float](repeating: 0, count: c.slots * c.width), vision: vision), freezesVision: false)
+                e2: c.prompting == .memory ? [Float](repeating: 0, count: c.slots * c.width) : nil, vision: vision),
+            freezesVision: false)
     }
 
     /// The present values.
     var tensors: Adapter.Tensors {
         Adapter.Tensors(
             fc1Weight: fc1Weight.values, fc1Bias: fc1Bias.values, fc2Weight: fc2Weight.values, fc2Bias: fc2Bias.values,
-            e1: e1.values, e2: e2.values,
+            e1: e1.values, e2: e2?.values,
             vision: vision.map {
                 Adapter.VisionTensors(
                     rank: $0.rank, scale: $0.scale, fc1: $0.fc1.map(\.values), fc2: $0.fc2.map(\.values))

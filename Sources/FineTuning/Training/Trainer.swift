@@ -92,7 +92,8 @@ public final class Trainer {
         let adapter = try makeAdapter()
         let features = try PhotoFeatures(
             bundle: bundle, compute: compute, directory: files.cache, adapter: adapter)
-        try prepare(rows, validationRows, features, badRows, stop)
+        let limit = try longestText(beside: adapter.configuration.imageTokens)
+        try prepare(rows, validationRows, features, limit, badRows, stop)
         var done = 0
         if hasCheckpoint {
             done = try Checkpoint.restore(
@@ -190,11 +191,10 @@ public final class Trainer {
     // MARK: Preparation
 
     private func prepare(
-        _ rows: [ExampleRow], _ validationRows: [ExampleRow], _ features: PhotoFeatures, _ policy: BadRowPolicy,
-        _ stop: () -> Bool
+        _ rows: [ExampleRow], _ validationRows: [ExampleRow], _ features: PhotoFeatures, _ limit: Int,
+        _ policy: BadRowPolicy, _ stop: () -> Bool
     ) throws(Failure) {
         var identity = ""
-        let limit = min(Self.rows, bundle.language.positions)
         var faults: [String: Failure] = [:]
         for (index, row) in (rows + validationRows).enumerated() {
             if stop() { throw Failure(.temporary, files.run, "was stopped before the first step") }
@@ -227,6 +227,17 @@ public final class Trainer {
         dataHash = ModelBundle.sha256(of: Array(identity.utf8))
     }
 
+    /// Tokens that a row may have.
+    private func longestText(beside imageTokens: Int) throws(Failure) -> Int {
+        let limit = min(Self.rows, bundle.language.positions) - imageTokens
+        guard limit > 1 else {
+            throw Failure(
+                .configurationInvalid, "--slots \(imageTokens)", "are image tokens that leave no room for text",
+                hint: "Up to \(limit + imageTokens) tokens go through the model together.")
+        }
+        return limit
+    }
+
     private func makeAdapter() throws(Failure) -> TrainableAdapter {
         let c = configuration
         if let path = files.initial {
@@ -235,6 +246,12 @@ public final class Trainer {
             do {
                 _ = try Adapter(shape, tensors: tensors, precision: bundle.precision)
             } catch { throw error.about(path) }
+            guard shape.prompting == c.prompting else {
+                throw Failure(
+                    .configurationInvalid, "--initial \(path)",
+                    "was trained with prompting by \(shape.prompting.rawValue)",
+                    hint: "Give --prompting \(shape.prompting.rawValue), or begin with another adapter.")
+            }
             return TrainableAdapter(shape, tensors: tensors, freezesVision: configuration.freezesVision)
         }
         guard c.slots >= bundle.vision.patches else {
@@ -245,7 +262,8 @@ public final class Trainer {
         return TrainableAdapter(
             Adapter.Configuration(
                 features: bundle.vision.features, hidden: c.hidden,
-                width: bundle.language.configuration.width, slots: c.slots, lambda: c.lambda, scale: c.scale),
+                width: bundle.language.configuration.width, slots: c.slots, lambda: c.lambda, scale: c.scale,
+                prompting: c.prompting),
             seed: c.seed, visionBlocks: c.freezesVision ? 0 : bundle.vision.trainableBlocks,
             visionRank: c.visionRank)
     }

@@ -1,5 +1,7 @@
 // What a training run is made of; stored in its checkpoints, so that a resumed run is the same run.
 
+public import MemVP
+
 /// Settings of a run.
 public struct TrainingConfiguration: Sendable, Equatable, Codable {
     /// Examples in a step.
@@ -16,7 +18,9 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
     public var clip: Float
     /// The seed of parameters and order.
     public var seed: UInt64
-    /// Memory rows.
+    /// Where the image goes.
+    public var prompting: Adapter.Prompting
+    /// Memory rows, or image tokens.
     public var slots: Int
     /// Hidden width of the projector.
     public var hidden: Int
@@ -38,8 +42,9 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
     /// Settings with the defaults of the command line (docs/TRAINING.md says where they come from).
     public init(
         batch: Int = 64, steps: Int = 2_000, learningRate: Float = 0.012, warmUp: Int = 30,
-        adamW: AdamWConfiguration = AdamWConfiguration(), clip: Float = 1, seed: UInt64 = 1, slots: Int = 81,
-        hidden: Int = 128, lambda: Float = 0.01, scale: Float = 0.1, freezesVision: Bool = false, visionRank: Int = 8,
+        adamW: AdamWConfiguration = AdamWConfiguration(), clip: Float = 1, seed: UInt64 = 1,
+        prompting: Adapter.Prompting = .memory, slots: Int = 81, hidden: Int = 128, lambda: Float = 0.01,
+        scale: Float = 0.1, freezesVision: Bool = false, visionRank: Int = 8,
         validateEvery: Int = 250,
         checkpointEvery: Int = 50, validationLimit: Int = 500
     ) {
@@ -50,6 +55,7 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
         self.adamW = adamW
         self.clip = clip
         self.seed = seed
+        self.prompting = prompting
         self.slots = slots
         self.hidden = hidden
         self.lambda = lambda

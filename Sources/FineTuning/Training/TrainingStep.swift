@@ -9,7 +9,7 @@ internal import Vision
 struct StepResult {
     /// Mean −ln p of the answer tokens, in nats.
     var loss: Double
-    /// Tokens that went through the decoder.
+    /// Tokens of text that went through the decoder.
     var tokens: Int
     /// Answer tokens.
     var targets: Int
@@ -23,7 +23,7 @@ final class TrainingStep {
     private let compute: Compute
     private let decoder: DecoderGradient
     private let projector: ProjectorGradient
-    private let bank: MemoryBank
+    private let images: VisualBank
     private let photos: PhotoSource
     private let rounded: Bool
     private let patches: Int
@@ -38,13 +38,13 @@ final class TrainingStep {
         self.compute = compute
         self.photos = photos
         rounded = bundle.precision == .int8
-        patches = bundle.vision.patches
+        patches = photos.patches
         decoder = try DecoderGradient(
-            model: bundle.language, compute: compute, rows: rows, sequenceCapacity: sequences, slots: c.slots)
+            model: bundle.language, compute: compute, rows: rows, sequenceCapacity: sequences, slots: c.memorySlots)
         projector = ProjectorGradient(
-            adapter: adapter, compute: compute, capacity: sequences, patches: bundle.vision.patches,
+            adapter: adapter, compute: compute, capacity: sequences, patches: patches,
             gradientOfFeatures: photos.isTrained)
-        bank = MemoryBank(capacity: sequences, slots: c.slots, width: c.width)
+        images = VisualBank(c, capacity: sequences)
     }
 
     /// The mean loss of examples, without learning from them.
@@ -52,7 +52,7 @@ final class TrainingStep {
         var total = 0.0
         for group in groups(examples) {
             try prepare(group, blind: blind)
-            total += decoder.run(group.map { $0.sequence(weight: 1) }, bank: bank, gradients: false).reduce(0, +)
+            total += decoder.run(group.map { $0.sequence(weight: 1) }, images: images, gradients: false).reduce(0, +)
         }
         return total / Double(max(1, examples.reduce(0) { $0 + $1.targetCount }))
     }
@@ -67,8 +67,9 @@ final class TrainingStep {
         var total = 0.0
         for group in groups(examples) {
             try prepare(group, blind: false)
-            total += decoder.run(group.map { $0.sequence(weight: weight) }, bank: bank, gradients: true).reduce(0, +)
-            projector.backward(bank)
+            total += decoder.run(group.map { $0.sequence(weight: weight) }, images: images, gradients: true).reduce(
+                0, +)
+            projector.backward(images)
             if let gradients = projector.featureGradients {
                 for (index, example) in group.enumerated() where !example.isBlind {
                     try photos.backward(example.photo, gradient: gradients, at: index * patches)
@@ -114,8 +115,8 @@ final class TrainingStep {
         var group: [PreparedExample] = []
         var rows = 0
         for example in examples {
-            let count = example.tokens.count - 1
-            if rows + count > decoder.rowCapacity || group.count == bank.capacity {
+            let count = images.imageTokens + example.tokens.count - 1
+            if rows + count > decoder.rowCapacity || group.count == images.capacity {
                 groups.append(group)
                 group = []
                 rows = 0
@@ -132,6 +133,6 @@ final class TrainingStep {
         for (index, example) in group.enumerated() where shown[index] {
             try photos.features(example.photo, into: projector.features, at: index * patches, compute: compute)
         }
-        projector.forward(shown: shown, bank: bank, rounded: rounded)
+        projector.forward(shown: shown, images: images, rounded: rounded)
     }
 }

@@ -11,6 +11,9 @@ internal import Vision
 
 /// Gradients of the adapters beside a vision transformer's MLPs.
 final class VisionGradient {
+    /// Patches of an image.
+    var patches: Int { model.configuration.patches }
+
     private let model: CLIPVisionTransformer
     private let compute: Compute
     private let adapters: VisionParameters

@@ -2,6 +2,7 @@
 
 import Diagnostics
 import Language
+import MemVP
 import Tensor
 
 @testable import FineTuning
@@ -49,18 +50,27 @@ enum TinyDecoder {
         TrainingSequence(input: [1, 1, 2, 3, 5, 8, 13, 21, 34], targets: [(8, 55)], weight: 0.2),
     ]
 
-    /// Memories of random rows, large enough to matter.
-    static func bank(_ compute: Compute, rounded: Bool, seed: UInt64 = 2) -> MemoryBank {
-        let bank = MemoryBank(capacity: 4, slots: slots, width: width)
+    /// Images of random rows, large enough to matter.
+    static func images(
+        _ prompting: Adapter.Prompting, _ compute: Compute, rounded: Bool, seed: UInt64 = 2
+    ) -> VisualBank {
+        let shape = Adapter.Configuration(
+            features: 1, hidden: 1, width: width, slots: slots, lambda: 1, scale: 1, prompting: prompting)
+        let images = VisualBank(shape, capacity: 4)
         var random = TrainingRandom(seed: seed)
-        for rows in [bank.keys, bank.values] {
+        for (rows, _) in images.projections {
             for row in 0..<3 * slots {
                 let values = (0..<width).map { _ in Float(0.3 * random.normal()) }
                 rows.setRow(row, values.span)
             }
         }
-        bank.finish(3, rounded: rounded, compute: compute)
-        return bank
+        images.finish(3, rounded: rounded, compute: compute)
+        return images
+    }
+
+    /// The gradients of all of them.
+    static func gradients(_ images: VisualBank) -> [[Float]] {
+        images.projections.map { array($0.gradients, 3 * slots) }
     }
 
     /// ‖a − b‖ / ‖b‖; infinite where anything is not a number or the shapes differ.

@@ -136,7 +136,8 @@ struct TrainingStepTests {
         let rows = captions.enumerated().map { Material.row("rocket.jpg", $0.element, line: $0.offset) }
         // Nothing is learned, so an example has the same loss whenever it comes.
         let configuration = TrainingConfiguration(
-            batch: 1, steps: 12, learningRate: 0, warmUp: 0, slots: bundle.vision.patches, hidden: 16, validateEvery: 12)
+            batch: 1, steps: 12, learningRate: 0, warmUp: 0, slots: bundle.vision.patches, hidden: 16, validateEvery: 12
+        )
         var losses: [Double] = []
         var records: [TrainingRecord] = []
         var bad: [String] = []
