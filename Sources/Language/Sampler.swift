@@ -49,8 +49,22 @@ public struct Sampler: Sendable {
         guard sampling.temperature > 0 else {
             return TokenChoice(token: Int32(best.index), logProbability: best.logit - best.logSumExp)
         }
-        let token = nucleus(logits.row(row), best: best.logit)
-        return TokenChoice(token: Int32(token), logProbability: logits.row(row)[token] - best.logSumExp)
+        let row = logits.row(row)
+        let token = sampling.topP < 1 ? nucleus(row, best: best.logit) : any(row, best: best.logit)
+        return TokenChoice(token: Int32(token), logProbability: row[token] - best.logSumExp)
+    }
+
+    /// A token by its probability, of all of them: no order is needed, so none is made.
+    private mutating func any(_ logits: Span<Float>, best: Float) -> Int {
+        var weights: [Double] = []
+        weights.reserveCapacity(logits.count)
+        for token in logits.indices { weights.append(exp(Double(logits[token] - best) / Double(sampling.temperature))) }
+        var point = generator.nextUnit() * weights.reduce(0, +)
+        for token in weights.indices {
+            point -= weights[token]
+            if point < 0 { return token }
+        }
+        return weights.count - 1
     }
 
     private mutating func nucleus(_ logits: Span<Float>, best: Float) -> Int {

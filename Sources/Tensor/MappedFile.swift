@@ -59,7 +59,7 @@ import Glibc
     }
 
     /// Lets go of the pages that were read: they stay in the page cache but no longer count as this process's memory.
-    /// For converters, which read a file larger than memory once, from end to end.
+    /// For who reads a file larger than memory: converters once from end to end, training a few records at a time.
     public func release() { unsafe madvise(UnsafeMutableRawPointer(mutating: base), count, MADV_DONTNEED) }
 
     /// A copy of some bytes; `range` lies inside the file.

@@ -1,3 +1,4 @@
+import Glibc
 import Language
 import Tensor
 import Testing
@@ -30,6 +31,21 @@ struct SamplerTests {
         }
         #expect(draw(3) == draw(3))
         #expect(draw(3) != draw(4))
+    }
+
+    @Test("tokens come as often as they are likely, at the temperature, with all of them or the likeliest")
+    func frequencies() throws {
+        let compute = try Self.compute()
+        let logits = Self.logits([0, 2 * Float(log(2.0)), -.infinity, 2 * Float(log(5.0))])
+        for topP: Float in [1, 0.999] {
+            var sampler = Sampler(Sampling(temperature: 2, topP: topP, seed: 9))
+            var counts = [0, 0, 0, 0]
+            for _ in 0..<8_000 { counts[Int(sampler.choose(logits, row: 0, compute: compute).token)] += 1 }
+            #expect(counts[2] == 0)
+            for (token, part) in [(0, 0.125), (1, 0.25), (3, 0.625)] {
+                #expect(abs(Double(counts[token]) / 8_000 - part) < 0.02)
+            }
+        }
     }
 
     @Test("top-p leaves the tail out")

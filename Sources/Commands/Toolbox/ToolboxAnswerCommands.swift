@@ -10,7 +10,7 @@ internal import Specification
 struct ToolboxPhotoOptions: ParsableArguments {
     @OptionGroup var model: ToolboxModelOptions
 
-    @Option(help: "The adapter; by default the one that the bundle names for the task.")
+    @Option(help: ArgumentHelp(stringLiteral: ToolboxModel.adapterHelp))
     var adapter: String?
 
     @Option(help: "The most tokens of an answer, 1 to 256.")
@@ -37,7 +37,10 @@ struct ToolboxPhotoOptions: ParsableArguments {
 
     /// Answers every photo; `task` makes a photo's task from its record, if it came with one.
     func run(_ task: (ToolboxInputRecord?) -> Result<TaskSpec.Task, Failure>) throws {
-        let answerer = try Answerer(bundle: model.bundle(), compute: model.compute(), batch: 16)
+        let bundle = try model.bundle()
+        let answerer = try Answerer(
+            bundle: bundle, compute: model.compute(), batch: 16,
+            additional: ToolboxModel.additional(adapter, in: bundle))
         // A program that writes one record and waits for its answer must get it, so records are not gathered.
         let answering = ToolboxAnswering(answerer: answerer, window: readsRecords ? 1 : 16)
         var rest = photos[...]

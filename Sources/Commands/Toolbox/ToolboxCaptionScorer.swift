@@ -50,7 +50,7 @@ final class ToolboxCaptionScorer {
         rows = TokenRows(capacity: 512 + self.adapter.configuration.imageTokens)
         state = LlamaState(
             bundle.language.configuration, compute: compute, rows: rows.capacity, logitRows: 64,
-            positions: bundle.language.positions, slots: bundle.slots)
+            positions: bundle.language.positions, slots: self.adapter.configuration.slots)
     }
 
     /// Adds the captions of one image.

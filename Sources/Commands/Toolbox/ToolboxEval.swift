@@ -41,7 +41,7 @@ struct ToolboxEvalPerplexity: ParsableCommand {
     @Option(help: "At most so many captions, from the first on.")
     var limit: Int?
 
-    @Option(help: "The adapter; by default the bundle's for captions.")
+    @Option(help: ArgumentHelp(stringLiteral: ToolboxModel.adapterHelp))
     var adapter: String?
 
     @Flag(help: "No image: the memory is E₁ and E₂ alone.")

@@ -17,7 +17,7 @@ struct ToolboxEvalOptions: ParsableArguments {
     @Option(help: "Rows of this split only.")
     var split: String?
 
-    @Option(help: "The adapter; by default the bundle's for the task.")
+    @Option(help: ArgumentHelp(stringLiteral: ToolboxModel.adapterHelp))
     var adapter: String?
 
     @Flag(help: "No image: the memory is E₁ and E₂ alone.")
@@ -46,8 +46,9 @@ struct ToolboxEvalOptions: ParsableArguments {
     /// A worker on the bundle, which has the adapter.
     func answerer(for kind: TaskKind) throws(Failure) -> Answerer {
         let bundle = try model.bundle()
-        _ = try ToolboxModel.adapter(adapter, for: kind, in: bundle)
-        return try Answerer(bundle: bundle, compute: model.compute(), batch: 32)
+        let additional = try ToolboxModel.additional(adapter, in: bundle)
+        if additional.isEmpty { _ = try ToolboxModel.adapter(adapter, for: kind, in: bundle) }
+        return try Answerer(bundle: bundle, compute: model.compute(), batch: 32, additional: additional)
     }
 
     /// How the rows are evaluated.

@@ -41,7 +41,7 @@ struct ToolboxEvalScienceQA: ParsableCommand {
     @Option(help: "At most so many problems, from the first of the split on.")
     var limit: Int?
 
-    @Option(help: "The adapter; by default the bundle's for questions.")
+    @Option(help: ArgumentHelp(stringLiteral: ToolboxModel.adapterHelp))
     var adapter: String?
 
     @Option(help: "The prompt's format; by default the bundle's, or QCM-A.")
@@ -74,7 +74,9 @@ struct ToolboxEvalScienceQA: ParsableCommand {
         let format =
             self.format.flatMap { QuestionFormat(named: $0) } ?? bundle.description.templates[.ask]?.format ?? .standard
         // Lectures are long; more than a thousand tokens of them are rare.
-        let answerer = try Answerer(bundle: bundle, compute: model.compute(), batch: 16, promptTokens: 1_536)
+        let answerer = try Answerer(
+            bundle: bundle, compute: model.compute(), batch: 16, promptTokens: 1_536,
+            additional: ToolboxModel.additional(adapter, in: bundle))
         var progress = ToolboxProgress()
         defer { progress.end() }
         var report = ToolboxScienceQAReport(

@@ -6,15 +6,27 @@ internal import Specification
 
 /// A bundle's parts by name or by task.
 enum ToolboxModel {
-    /// The adapter called `name`, or the one that the bundle names for `kind`.
+    /// What `--adapter` says.
+    static let adapterHelp = "The adapter: a name in the bundle, or a .gguf file; by default the bundle's for the task."
+
+    /// The adapter in the file that `name` is, under that name: what an answerer needs beside the bundle's own.
     ///
-    /// - Throws: `model_missing` when there is none.
+    /// - Throws: the file's failures; `adapter_mismatch` for another base.
+    static func additional(_ name: String?, in bundle: ModelBundle) throws(Failure) -> [String: Adapter] {
+        guard let name, name.hasSuffix(".gguf") else { return [:] }
+        return [name: try bundle.openAdapter(path: name)]
+    }
+
+    /// The adapter called `name` or in the file `name`, or the one that the bundle names for `kind`.
+    ///
+    /// - Throws: `model_missing` when there is none; the file's failures.
     static func adapter(_ name: String?, for kind: TaskKind, in bundle: ModelBundle) throws(Failure) -> Adapter {
         guard let name = name ?? bundle.description.adapters[kind] else {
             throw Failure(
                 .modelMissing, bundle.path, "names no adapter for \(kind.rawValue)",
                 hint: "Add one with `memvp convert adapter`.")
         }
+        if let adapter = try additional(name, in: bundle)[name] { return adapter }
         guard let adapter = bundle.adapters[name] else {
             let names = bundle.adapters.keys.sorted().joined(separator: ", ")
             throw Failure(

@@ -33,7 +33,7 @@ struct ToolboxReport: ParsableCommand {
     @Option(help: "Rows of this split only.")
     var split: String?
 
-    @Option(help: "The adapter; by default the bundle's for the task.")
+    @Option(help: ArgumentHelp(stringLiteral: ToolboxModel.adapterHelp))
     var adapter: String?
 
     @Option(help: "At most so many photos of each file are evaluated, from the first on.")
@@ -56,7 +56,9 @@ struct ToolboxReport: ParsableCommand {
     func run() throws {
         let log = try training.map { (path) throws(Failure) in try TrainingLog(run: path) }
         let bundle = try model.bundle()
-        let answerer = try Answerer(bundle: bundle, compute: model.compute(), batch: 32)
+        let answerer = try Answerer(
+            bundle: bundle, compute: model.compute(), batch: 32,
+            additional: ToolboxModel.additional(adapter, in: bundle))
         var contents = ReportContents(
             title: title ?? "\(adapter ?? bundle.description.name): report",
             facts: [

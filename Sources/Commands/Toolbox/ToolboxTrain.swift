@@ -75,6 +75,21 @@ struct ToolboxTrain: ParsableCommand {
     @Option(help: "s: scales the memory's contribution.")
     var scale: Float = 0.1
 
+    @Option(help: "Views of each photo that are shown in turn: the whole, mirrored, crops.")
+    var views = 1
+
+    @Option(help: "The part of a photo's feature channels that a step leaves out.")
+    var dropout: Float = 0
+
+    @Option(
+        help: ArgumentHelp(
+            "What is learned: the data's own words, or captions drawn from the adapter, rewarded by their CIDEr-D.",
+            valueName: "words|cider"))
+    var reward = Reward.words
+
+    @Option(help: "Captions drawn of each photo with --reward cider; --batch counts them.")
+    var samples = 4
+
     @Flag(help: "Leave out, or leave as they are, the adapters beside a vision transformer's blocks.")
     var freezeVision = false
 
@@ -119,18 +134,27 @@ struct ToolboxTrain: ParsableCommand {
         var kind: Adapter.Prompting { self == .memory ? .memory : .input }
     }
 
+    /// `--reward` as the command line names it.
+    enum Reward: String, CaseIterable, ExpressibleByArgument {
+        case words
+        case cider
+    }
+
     func validate() throws {
         for (name, value, range) in [
             ("steps", steps, 1...10_000_000), ("batch", batch, 1...4_096), ("warm-up", warmUp, 0...1_000_000),
             ("hidden", hidden, 1...8_192), ("checkpoint-every", checkpointEvery, 1...1_000_000),
             ("validate-every", validateEvery, 0...1_000_000), ("threads", threads ?? 1, 1...256),
             ("slots", slots ?? 1, 1...4_096), ("vision-rank", visionRank, 1...4_096),
+            ("samples", samples, 2...64), ("views", views, 1...64),
         ] where !range.contains(value) {
             throw ValidationError(
                 "--\(name) is \(value); it must be \(range.lowerBound) to \(range.upperBound).")
         }
-        guard learningRate > 0, learningRate.isFinite, clip >= 0, weightDecay >= 0 else {
-            throw ValidationError("--learning-rate must be positive, --clip and --weight-decay at least 0.")
+        guard learningRate > 0, learningRate.isFinite, clip >= 0, weightDecay >= 0, (0..<1).contains(dropout) else {
+            throw ValidationError(
+                "--learning-rate must be positive, --clip and --weight-decay at least 0, "
+                    + "--dropout at least 0 and less than 1.")
         }
     }
 
@@ -146,7 +170,8 @@ struct ToolboxTrain: ParsableCommand {
             adamW: AdamWConfiguration(weightDecay: weightDecay), clip: clip, seed: seed,
             prompting: prompting.kind, slots: slots ?? bundle.vision.patches, hidden: hidden, lambda: lambda,
             scale: scale,
-            freezesVision: freezeVision, visionRank: visionRank, validateEvery: validateEvery,
+            freezesVision: freezeVision, visionRank: visionRank, views: views, dropout: dropout,
+            rewardedSamples: reward == .cider ? samples : 0, validateEvery: validateEvery,
             checkpointEvery: checkpointEvery)
         let view = ToolboxTrainingView(json: json)
         let trainer = try Trainer(

@@ -44,7 +44,8 @@ final class ToolboxTrainingView {
         guard spent > 0, record.step > before.step else { return }
         let rate = Int(Double(tokens - before.tokens) / spent)
         let left = Int(spent / Double(record.step - before.step) * Double(steps - record.step))
-        let line = "step \(record.step) of \(steps), loss \(loss), \(rate) tokens/s, \(left) s left"
+        let reward = record.ciderD.map { "CIDEr-D \(ToolboxTime.rounded($0, 3)), " } ?? ""
+        let line = "step \(record.step) of \(steps), loss \(loss), \(reward)\(rate) tokens/s, \(left) s left"
         progress.show(line: line)
         if record.step % 50 == 0, !ToolboxTerminal.isWatched { say(line) }
     }
@@ -53,8 +54,12 @@ final class ToolboxTrainingView {
         switch record.event {
         case "validation":
             let loss = ToolboxTime.rounded(record.validationLoss ?? 0, 4)
+            let scores = [("CIDEr-D", record.ciderD), ("exact", record.exact)].compactMap { name, value in
+                value.map { ", \(name) \(ToolboxTime.rounded($0, 4))" }
+            }
             return
                 "step \(record.step): validation loss \(loss), blind \(ToolboxTime.rounded(record.blindLoss ?? 0, 4))"
+                + scores.joined()
         case "sample":
             return
                 "  \(record.image ?? ""): \(record.prompt ?? "") → \(record.answer ?? "")  [\(record.reference ?? "")]"

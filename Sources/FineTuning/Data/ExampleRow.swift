@@ -10,6 +10,14 @@ public struct ExampleRow: Sendable, Equatable {
         case caption(String)
         /// A question with the answer to learn.
         case question(String, answer: String)
+
+        /// All its words.
+        var text: String {
+            switch self {
+            case .caption(let caption): caption
+            case .question(let question, let answer): "\(question) \(answer)"
+            }
+        }
     }
 
     /// The photo's path, ready to be opened.

@@ -58,6 +58,9 @@ final class FeatureStore {
         try? index.close()
     }
 
+    /// Lets go of the pages that were read: they stay in the page cache, and no longer count as this process's memory.
+    func releasePages() { mapping?.release() }
+
     /// Lets other runs append; reading goes on.
     func release() { flock(index.rawValue, LOCK_UN) }
 

@@ -7,8 +7,13 @@
 internal import Glibc
 
 /// Scores captions by what sets a photo's references apart from those of other photos.
-enum CIDErD {
+struct CIDErD {
     private static let sigma = 6.0
+
+    /// Photos that have the n-gram in a reference.
+    private let frequencies: [NGram: Int]
+    /// ln of the number of photos.
+    private let documents: Double
 
     /// A sentence as TF-IDF weights.
     private struct Vector {
@@ -18,32 +23,42 @@ enum CIDErD {
         let length: Int
     }
 
-    /// The score of each caption; document frequencies come from all references.
-    static func scores(_ samples: [NumberedSample]) -> [Double] {
-        let references = samples.map { $0.references.map { NGramCounts($0) } }
+    /// Document frequencies from the references of each photo.
+    init(references: [[NGramCounts]]) {
         var frequencies: [NGram: Int] = [:]
         for counted in references {
             for gram in Set(counted.flatMap(\.grams)) { frequencies[gram, default: 0] += 1 }
         }
-        let documents = log(Double(max(1, samples.count)))
-        func vector(_ counts: NGramCounts) -> Vector {
-            var norms = [0.0, 0, 0, 0]
-            var length = 0
-            var weights: [Double] = []
-            for (gram, count) in zip(counts.grams, counts.counts) {
-                let weight = Double(count) * (documents - log(Double(max(1, frequencies[gram] ?? 0))))
-                weights.append(weight)
-                norms[gram.order - 1] += weight * weight
-                if gram.order == 2 { length += count }
-            }
-            return Vector(counts: counts, weights: weights, norms: norms.map { $0.squareRoot() }, length: length)
+        self.frequencies = frequencies
+        documents = log(Double(max(1, references.count)))
+    }
+
+    /// The score of each caption; document frequencies come from all references.
+    static func scores(_ samples: [NumberedSample]) -> [Double] {
+        let references = samples.map { $0.references.map { NGramCounts($0) } }
+        let metric = CIDErD(references: references)
+        return zip(samples, references).map { metric.score(NGramCounts($0.hypothesis), against: $1) }
+    }
+
+    /// The score of a caption against a photo's references.
+    func score(_ caption: NGramCounts, against references: [NGramCounts]) -> Double {
+        guard !references.isEmpty else { return 0 }
+        let hypothesis = vector(caption)
+        let sum = references.reduce(0.0) { $0 + Self.likeness(hypothesis, vector($1)) }
+        return 10 * sum / 4 / Double(references.count)
+    }
+
+    private func vector(_ counts: NGramCounts) -> Vector {
+        var norms = [0.0, 0, 0, 0]
+        var length = 0
+        var weights: [Double] = []
+        for (gram, count) in zip(counts.grams, counts.counts) {
+            let weight = Double(count) * (documents - log(Double(max(1, frequencies[gram] ?? 0))))
+            weights.append(weight)
+            norms[gram.order - 1] += weight * weight
+            if gram.order == 2 { length += count }
         }
-        return zip(samples, references).map { sample, counted in
-            guard !counted.isEmpty else { return 0 }
-            let hypothesis = vector(NGramCounts(sample.hypothesis))
-            let sum = counted.reduce(0.0) { $0 + likeness(hypothesis, vector($1)) }
-            return 10 * sum / 4 / Double(counted.count)
-        }
+        return Vector(counts: counts, weights: weights, norms: norms.map { $0.squareRoot() }, length: length)
     }
 
     /// Σ over orders of the clipped cosine, times the penalty on the difference of lengths.

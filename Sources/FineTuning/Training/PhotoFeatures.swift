@@ -39,6 +39,11 @@ enum PhotoSource {
         }
     }
 
+    /// Lets go of memory that the features of photos gone by still hold.
+    func releasePages() {
+        if case .stored(let store) = self { store.releasePages() }
+    }
+
     /// Adds the gradients of the encoder's adapters, from the gradient of a photo's features.
     func backward(_ photo: String, gradient: FloatRows, at row: Int) throws(Failure) {
         guard case .trained(let encoder, let pixels) = self else { return }
@@ -54,7 +59,7 @@ final class PhotoFeatures {
     private let bundle: ModelBundle
     private let vision: VisionWorker
     private let frozen: Adapter?
-    private var keys: [String: String] = [:]
+    private var keys: [String: [String]] = [:]
 
     /// Features under `bundle`'s encoder with what `adapter` has beside its blocks; frozen ones are kept in `directory`.
     init(bundle: ModelBundle, compute: Compute, directory: String, adapter: TrainableAdapter) throws(Failure) {
@@ -63,7 +68,13 @@ final class PhotoFeatures {
         if let parameters = adapter.vision, !adapter.freezesVision, case .clip(let model) = bundle.vision {
             frozen = nil
             source = .trained(try VisionGradient(model: model, compute: compute, adapters: parameters)) {
-                path throws(Failure) in try Self.prepared(path, bundle).pixels
+                key throws(Failure) in
+                // A key is the view's number and the path.
+                let parts = key.split(separator: " ", maxSplits: 1)
+                let (number, path) = (Int(parts[0]) ?? 0, String(parts[1]))
+                let bytes = try Self.bytes(path)
+                let hash = number > 1 ? ModelBundle.sha256(of: bytes) : ""
+                return try Self.prepared(bytes, path, bundle, PhotoViews.view(number, of: hash)).pixels
             }
             return
         }
@@ -84,23 +95,29 @@ final class PhotoFeatures {
         if case .stored(let store) = source { store.release() }
     }
 
-    /// The name under which a step asks for the photo, after its features were put into the store if need be.
+    /// The names under which a step asks for `views` views of the photo, the whole first, after their features were put into the
+    /// store if need be.
     ///
     /// - Throws: the photo decoder's failures naming the photo; the store's.
-    func key(_ path: String) throws(Failure) -> String {
-        if let known = keys[path] { return known }
-        guard case .stored(let store) = source else {
-            _ = try Self.prepared(path, bundle)
-            keys[path] = path
-            return path
+    func keys(_ path: String, views: Int = 1) throws(Failure) -> [String] {
+        if let known = keys[path], known.count >= views { return Array(known.prefix(views)) }
+        let bytes = try Self.bytes(path)
+        var found: [String] = []
+        if case .stored(let store) = source {
+            let hash = ModelBundle.sha256(of: bytes)
+            for number in 0..<views {
+                let key = PhotoViews.key(number, of: hash)
+                found.append(key)
+                if store.holds(key) { continue }
+                let pixels = try Self.prepared(bytes, path, bundle, PhotoViews.view(number, of: hash)).pixels
+                try store.append(key, features: vision.encode(pixels.span, adapters: frozen?.vision))
+            }
+        } else {
+            _ = try Self.prepared(bytes, path, bundle, .whole)
+            found = (0..<views).map { "\($0) \(path)" }
         }
-        let hash = ModelBundle.sha256(of: try Self.bytes(path))
-        if !store.holds(hash) {
-            let pixels = try Self.prepared(path, bundle).pixels
-            try store.append(hash, features: vision.encode(pixels.span, adapters: frozen?.vision))
-        }
-        keys[path] = hash
-        return hash
+        keys[path] = found
+        return found
     }
 
     private static func bytes(_ path: String) throws(Failure) -> [UInt8] {
@@ -110,8 +127,9 @@ final class PhotoFeatures {
         return [UInt8](contents)
     }
 
-    private static func prepared(_ path: String, _ bundle: ModelBundle) throws(Failure) -> PreparedImage {
-        let bytes = try bytes(path)
-        do { return try bundle.prepare(photo: bytes) } catch { throw error.about(path) }
+    private static func prepared(
+        _ bytes: [UInt8], _ path: String, _ bundle: ModelBundle, _ view: PhotoView
+    ) throws(Failure) -> PreparedImage {
+        do { return try bundle.prepare(photo: bytes, view: view) } catch { throw error.about(path) }
     }
 }

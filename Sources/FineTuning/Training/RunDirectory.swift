@@ -26,6 +26,10 @@ public struct TrainingRecord: Codable, Sendable {
     public var validationLoss: Double?
     /// The same without the image.
     public var blindLoss: Double?
+    /// CIDEr-D of captions: drawn ones in training, greedy ones in validation.
+    public var ciderD: Double?
+    /// The part of validation questions that are answered exactly.
+    public var exact: Double?
     /// The photo of a sample.
     public var image: String?
     /// The prompt's task in words: the question, or `caption`.
@@ -38,7 +42,8 @@ public struct TrainingRecord: Codable, Sendable {
     public var note: String?
 
     enum CodingKeys: String, CodingKey {
-        case event, step, loss, tokens, seconds, image, prompt, answer, reference, note
+        case event, step, loss, tokens, seconds, exact, image, prompt, answer, reference, note
+        case ciderD = "cider_d"
         case learningRate = "learning_rate"
         case gradientNorm = "gradient_norm"
         case validationLoss = "validation_loss"

@@ -50,6 +50,8 @@ public final class Trainer {
     private static let rows = 1_024
     /// Sequences that go through it together, each with a memory of its own.
     private static let sequences = 64
+    /// Tokens at which drawn answers are cut: twice a long caption of the data.
+    private static let longestAnswer = 40
 
     private let bundle: ModelBundle
     private let compute: Compute
@@ -58,6 +60,7 @@ public final class Trainer {
     private let watch: (Event) -> Void
     private let builder: ExampleBuilder
     private var training: [PreparedExample] = []
+    private var tasks: [ExampleRow.Task] = []  // of `training`
     private var validation: [(row: ExampleRow, example: PreparedExample)] = []
     private var dataHash = ""
 
@@ -104,17 +107,33 @@ public final class Trainer {
         let runner = try TrainingStep(
             bundle: bundle, compute: compute, adapter: adapter, photos: features.source, rows: Self.rows,
             sequences: min(configuration.batch, Self.sequences))
-        let samples = SampleWriter(bundle: bundle, compute: compute)
-        return try loop(adapter, runner, samples, directory, from: done, stop)
+        let drawing = AnswerDrawing(
+            bundle: bundle, compute: compute, photos: features.source, slots: adapter.configuration.slots,
+            streams: Self.sequences, longest: Self.longestAnswer)
+        let lessons = try Lessons(bundle, Array(zip(training, tasks)), drawing, configuration)
+        let checks = Checks(
+            samples: SampleWriter(bundle: bundle, compute: compute),
+            score: ValidationScore(bundle: bundle, rows: validation, limit: configuration.validationLimit),
+            drawing: drawing)
+        return try loop(adapter, runner, lessons, checks, features.source, directory, from: done, stop)
+    }
+
+    /// What a validation needs beside the loss.
+    private struct Checks {
+        let samples: SampleWriter
+        let score: ValidationScore
+        let drawing: AnswerDrawing
     }
 
     // MARK: The loop
 
     private func loop(
-        _ adapter: TrainableAdapter, _ runner: TrainingStep, _ samples: SampleWriter, _ directory: RunDirectory,
-        from done: Int, _ stop: () -> Bool
+        _ adapter: TrainableAdapter, _ runner: TrainingStep, _ lessons: Lessons, _ checks: Checks,
+        _ photos: PhotoSource,
+        _ directory: RunDirectory, from done: Int, _ stop: () -> Bool
     ) throws(Failure) -> Bool {
         let c = configuration
+        var lessons = lessons
         let before = directory.records.last { $0.event == "step" }
         var tokens = before?.tokens ?? 0
         let start = ContinuousClock.now
@@ -123,11 +142,14 @@ public final class Trainer {
         try directory.append(begin)
         for step in done..<c.steps {
             let rate = c.schedule.rate(at: step)
+            let lesson = try lessons.next(step, adapter: adapter)
             let result = try runner.step(
-                batch(step), step: step + 1, learningRate: rate, configuration: configuration)
+                lesson.examples, step: step + 1, learningRate: rate, configuration: configuration)
+            photos.releasePages()
             tokens += result.tokens
             var record = TrainingRecord("step", step: step + 1)
             record.loss = result.loss
+            record.ciderD = lesson.reward
             record.learningRate = Double(rate)
             record.gradientNorm = result.gradientNorm
             record.tokens = tokens
@@ -136,7 +158,7 @@ public final class Trainer {
             watch(.step(record, of: c.steps))
             let isLast = step + 1 == c.steps
             if c.validateEvery > 0, isLast || (step + 1) % c.validateEvery == 0 {
-                try validate(adapter, runner, samples, directory, step: step + 1)
+                try validate(adapter, runner, checks, directory, step: step + 1)
             }
             let stopping = stop()
             if isLast || stopping || (step + 1) % c.checkpointEvery == 0 {
@@ -153,36 +175,19 @@ public final class Trainer {
         return true
     }
 
-    /// The examples of a step: every epoch in an order of its own that follows from the seed.
-    private func batch(_ step: Int) -> [PreparedExample] {
-        var result: [PreparedExample] = []
-        var position = step * configuration.batch
-        while result.count < configuration.batch {
-            let epoch = position / training.count
-            if order.epoch != epoch {
-                var random = TrainingRandom(seed: configuration.seed, stream: UInt64(epoch) + 1)
-                order = (epoch, random.permutation(training.count))
-            }
-            result.append(training[order.places[position % training.count]])
-            position += 1
-        }
-        return result
-    }
-    private var order: (epoch: Int, places: [Int]) = (-1, [])
-
     private func validate(
-        _ adapter: TrainableAdapter, _ runner: TrainingStep, _ samples: SampleWriter, _ directory: RunDirectory,
-        step: Int
+        _ adapter: TrainableAdapter, _ runner: TrainingStep, _ checks: Checks, _ directory: RunDirectory, step: Int
     ) throws(Failure) {
         guard !validation.isEmpty else { return }
         let examples = validation.prefix(configuration.validationLimit).map(\.example)
         var record = TrainingRecord("validation", step: step)
         record.validationLoss = try runner.loss(examples)
         record.blindLoss = try runner.loss(examples, blind: true)
+        (record.ciderD, record.exact) = try checks.score.score(adapter, checks.drawing)
         try directory.append(record)
         watch(.record(record))
         let some = [0, validation.count / 3, 2 * validation.count / 3]
-        for sample in try samples.answers(adapter, some.map { validation[$0].row }, step: step) {
+        for sample in try checks.samples.answers(adapter, some.map { validation[$0].row }, step: step) {
             try directory.append(sample)
             watch(.record(sample))
         }
@@ -203,7 +208,9 @@ public final class Trainer {
                 if let fault = faults[row.image] { throw fault }
                 let example: PreparedExample
                 do throws(Failure) {
-                    example = try builder.example(row, photo: try features.key(row.image))
+                    let keys = try features.keys(row.image, views: index < rows.count ? configuration.views : 1)
+                    let views = PhotoViews.fitting(keys.count, row.task.text).map { keys[$0] }
+                    example = try builder.example(row, photo: keys[0], views: views)
                 } catch {
                     faults[row.image] = error
                     throw error
@@ -212,7 +219,12 @@ public final class Trainer {
                     throw Failure(
                         .promptTooLong, "line \(row.line)", "has \(example.tokens.count) tokens; \(limit) fit")
                 }
-                if index < rows.count { training.append(example) } else { validation.append((row, example)) }
+                if index < rows.count {
+                    training.append(example)
+                    tasks.append(row.task)
+                } else {
+                    validation.append((row, example))
+                }
                 identity += "\(example.photo) \(example.tokens)\n"
             } catch {
                 // A full disk or a broken cache is not the row's fault.

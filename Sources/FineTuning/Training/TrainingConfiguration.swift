@@ -32,6 +32,12 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
     public var freezesVision: Bool
     /// Inner width of the adapters beside a vision transformer's MLPs.
     public var visionRank: Int
+    /// Views of each photo that are shown in turn (`PhotoViews`); 1 shows the whole alone.
+    public var views: Int
+    /// The part of a photo's feature channels that each step leaves out.
+    public var dropout: Float
+    /// Captions that are drawn of each photo and rewarded by their CIDEr-D; 0 learns from the data's own.
+    public var rewardedSamples: Int
     /// Steps between validations; 0 for none.
     public var validateEvery: Int
     /// Steps between checkpoints.
@@ -45,7 +51,7 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
         adamW: AdamWConfiguration = AdamWConfiguration(), clip: Float = 1, seed: UInt64 = 1,
         prompting: Adapter.Prompting = .memory, slots: Int = 81, hidden: Int = 128, lambda: Float = 0.01,
         scale: Float = 0.1, freezesVision: Bool = false, visionRank: Int = 8,
-        validateEvery: Int = 250,
+        views: Int = 1, dropout: Float = 0, rewardedSamples: Int = 0, validateEvery: Int = 250,
         checkpointEvery: Int = 50, validationLimit: Int = 500
     ) {
         self.batch = batch
@@ -62,6 +68,9 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
         self.scale = scale
         self.freezesVision = freezesVision
         self.visionRank = visionRank
+        self.views = views
+        self.dropout = dropout
+        self.rewardedSamples = rewardedSamples
         self.validateEvery = validateEvery
         self.checkpointEvery = checkpointEvery
         self.validationLimit = validationLimit

@@ -13,16 +13,28 @@ struct PreparedExample {
     let tokens: [Int32]
     /// How many of them are the prompt.
     let promptCount: Int
-    /// SHA-256 of the photo, its key in the feature store.
-    let photo: String
+    /// The photo's key in its source: SHA-256 of the photo or of a view of it.
+    var photo: String
+    /// The keys of all views that the example is true of, the whole first; empty for the whole alone.
+    var views: [String] = []
     /// Whether the sequence has no image: V = 0, and E₁ and E₂ stay.
     var isBlind = false
+    /// What its part in the loss is multiplied by; below 0 it is made less likely.
+    var advantage: Float = 1
 
     /// The sequence to learn from, each target with the same weight.
     func sequence(weight: Float) -> TrainingSequence {
         TrainingSequence(
             input: Array(tokens.dropLast()),
-            targets: (promptCount..<tokens.count).map { ($0 - 1, tokens[$0]) }, weight: weight)
+            targets: (promptCount..<tokens.count).map { ($0 - 1, tokens[$0]) }, weight: weight * advantage)
+    }
+
+    /// The example with one of its views.
+    func seen(_ random: inout TrainingRandom) -> PreparedExample {
+        guard views.count > 1 else { return self }
+        var example = self
+        example.photo = views[Int(random.next() % UInt64(views.count))]
+        return example
     }
 
     /// Tokens that are predicted.
@@ -55,10 +67,10 @@ struct ExampleBuilder {
     /// The row in tokens.
     ///
     /// - Throws: `model_missing` when the bundle has no template for such a row.
-    func example(_ row: ExampleRow, photo: String) throws(Failure) -> PreparedExample {
+    func example(_ row: ExampleRow, photo: String, views: [String] = []) throws(Failure) -> PreparedExample {
         let (prompt, answer, form) = try parts(row.task)
         let example = form.example(answer, after: prompt, bundle.tokenizer)
-        return PreparedExample(tokens: example.tokens, promptCount: example.promptCount, photo: photo)
+        return PreparedExample(tokens: example.tokens, promptCount: example.promptCount, photo: photo, views: views)
     }
 
     private func parts(_ task: ExampleRow.Task) throws(Failure) -> ([TextPart], String, AnswerForm) {

@@ -51,14 +51,16 @@ final class TrainingStep {
     func loss(_ examples: [PreparedExample], blind: Bool = false) throws(Failure) -> Double {
         var total = 0.0
         for group in groups(examples) {
-            try prepare(group, blind: blind)
+            var none: FeatureDropout?
+            try prepare(group, blind: blind, dropout: &none)
             total += decoder.run(group.map { $0.sequence(weight: 1) }, images: images, gradients: false).reduce(0, +)
         }
         return total / Double(max(1, examples.reduce(0) { $0 + $1.targetCount }))
     }
 
     /// Adds the gradient of the mean loss of `examples` to the parameters' gradients, which are cleared first.
-    func gradient(_ examples: [PreparedExample]) throws(Failure) -> StepResult {
+    func gradient(_ examples: [PreparedExample], dropout: FeatureDropout? = nil) throws(Failure) -> StepResult {
+        var dropout = dropout
         for parameter in adapter.parameters {
             compute.clear(parameter.gradient, rows: parameter.gradient.capacity)
         }
@@ -66,11 +68,12 @@ final class TrainingStep {
         let weight = 1 / Float(max(1, targets))
         var total = 0.0
         for group in groups(examples) {
-            try prepare(group, blind: false)
+            try prepare(group, blind: false, dropout: &dropout)
             total += decoder.run(group.map { $0.sequence(weight: weight) }, images: images, gradients: true).reduce(
                 0, +)
             projector.backward(images)
             if let gradients = projector.featureGradients {
+                dropout?.apply(to: gradients, patches: patches)
                 for (index, example) in group.enumerated() where !example.isBlind {
                     try photos.backward(example.photo, gradient: gradients, at: index * patches)
                 }
@@ -85,7 +88,8 @@ final class TrainingStep {
     func step(
         _ examples: [PreparedExample], step: Int, learningRate: Float, configuration: TrainingConfiguration
     ) throws(Failure) -> StepResult {
-        var result = try gradient(examples)
+        let dropout = FeatureDropout(rate: configuration.dropout, seed: configuration.seed, step: step)
+        var result = try gradient(examples, dropout: dropout)
         var gradients = adapter.parameters.map { $0.gradientValues() }
         var square = 0.0
         for gradient in gradients {
@@ -128,11 +132,14 @@ final class TrainingStep {
         return groups
     }
 
-    private func prepare(_ group: [PreparedExample], blind: Bool) throws(Failure) {
+    private func prepare(
+        _ group: [PreparedExample], blind: Bool, dropout: inout FeatureDropout?
+    ) throws(Failure) {
         let shown = group.map { !blind && !$0.isBlind }
         for (index, example) in group.enumerated() where shown[index] {
             try photos.features(example.photo, into: projector.features, at: index * patches, compute: compute)
         }
+        dropout?.drop(projector.features, photos: group.count, patches: patches)
         projector.forward(shown: shown, images: images, rounded: rounded)
     }
 }

@@ -55,7 +55,7 @@ struct TrainingStepTests {
         let builder = try ExampleBuilder(bundle)
         return try ["rocket.jpg", "chelsea.jpg"].map {
             let row = Material.row($0, "it is here", line: 1)
-            return try builder.example(row, photo: features.key(row.image))
+            return try builder.example(row, photo: features.keys(row.image)[0])
         }
     }
 

@@ -1,0 +1,59 @@
+// What the adapter in training answers to validation rows, scored as `memvp eval` does: a loss falls long before or after answers
+// get better. Greedy, from stored features.
+
+internal import Diagnostics
+internal import Language
+internal import MemVP
+internal import Text
+
+/// Validation rows as requests, with what their answers are held against.
+struct ValidationScore {
+    private let tokenizer: any Tokenizer
+    private let captions: [(request: DrawingRequest, references: [String])]
+    private let questions: [(request: DrawingRequest, expected: String)]
+
+    /// The first `limit` rows; captions of one photo count together.
+    init(bundle: ModelBundle, rows: [(row: ExampleRow, example: PreparedExample)], limit: Int) {
+        tokenizer = bundle.tokenizer
+        var captions: [(example: PreparedExample, text: String)] = []
+        var questions: [(request: DrawingRequest, expected: String)] = []
+        for (row, example) in rows.prefix(limit) {
+            switch row.task {
+            case .caption(let text): captions.append((example, text))
+            case .question(_, let answer): questions.append((Self.request(example), answer))
+            }
+        }
+        self.captions = captions.grouped { $0.example.photo }.map { group in
+            (Self.request(group[0].example), group.map(\.text))
+        }
+        self.questions = questions
+    }
+
+    private static func request(_ example: PreparedExample) -> DrawingRequest {
+        DrawingRequest(
+            photo: example.photo, prompt: Array(example.tokens.prefix(example.promptCount)),
+            end: example.tokens.last ?? 0, samplings: [.greedy])
+    }
+
+    /// CIDEr-D of captions and the part of questions answered exactly; nil where there is none of the kind.
+    func score(
+        _ adapter: TrainableAdapter, _ drawing: AnswerDrawing
+    ) throws(Failure) -> (ciderD: Double?, exact: Double?) {
+        let captioned = try answers(captions.map(\.request), adapter, drawing)
+        let answered = try answers(questions.map(\.request), adapter, drawing)
+        let samples = zip(captions, captioned).map { CaptionSample(caption: $1, references: $0.references) }
+        let right = zip(questions, answered).count {
+            AnswerScores.normalised($0.expected) == AnswerScores.normalised($1)
+        }
+        return (
+            samples.isEmpty ? nil : CaptionScores(samples).ciderD,
+            questions.isEmpty ? nil : Double(right) / Double(questions.count)
+        )
+    }
+
+    private func answers(
+        _ requests: [DrawingRequest], _ adapter: TrainableAdapter, _ drawing: AnswerDrawing
+    ) throws(Failure) -> [String] {
+        try drawing.answers(requests, of: adapter).map { tokenizer.decode($0.first?.tokens ?? []) }
+    }
+}

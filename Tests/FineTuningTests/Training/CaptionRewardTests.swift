@@ -1,0 +1,216 @@
+// Drawing, rewards and what is learned from them, on a real bundle with its own adapter: MEMVP_TEST_BUNDLE or
+// build/models/default. Without one they are skipped.
+
+import Diagnostics
+import Foundation
+import Language
+import MemVP
+import Specification
+import Tensor
+import Testing
+import Text
+import Vision
+
+@testable import FineTuning
+
+private enum Material {
+    static let bundle =
+        ProcessInfo.processInfo.environment["MEMVP_TEST_BUNDLE"]
+        ?? OfficialBundle.tests.deletingLastPathComponent().appendingPathComponent("build/models/default").path
+    static let hasBundle = FileManager.default.fileExists(atPath: "\(bundle)/model.yaml")
+
+    static let rows = [
+        ("rocket", "a rocket is flying in the sky."), ("rocket", "a white bird flies through the air."),
+        ("chelsea", "a cat is looking at the camera."), ("astronaut", "a woman in an orange suit is smiling."),
+    ].map { ExampleRow(image: OfficialBundle.photo($0.0), task: .caption($0.1)) }
+}
+
+@Suite(
+    "Rewarded captions", .enabled(if: Material.hasBundle, "no bundle: run `make models` or set MEMVP_TEST_BUNDLE"),
+    .serialized)
+final class CaptionRewardTests {
+    private let folder = FileManager.default.temporaryDirectory.appendingPathComponent("reward-\(UUID().uuidString)")
+    private let bundle: ModelBundle
+    private let compute: Compute
+    private let adapter: TrainableAdapter
+    private let initial: String
+
+    init() throws {
+        bundle = try ModelBundle(path: Material.bundle)
+        compute = try Compute(kernels: Kernels.choose(forced: nil), threads: 2)
+        let name = try #require(bundle.description.adapters[.caption])
+        initial = "\(Material.bundle)/adapters/\(name).gguf"
+        let (shape, tensors) = try AdapterFile.tensors(path: initial, base: bundle.base)
+        adapter = TrainableAdapter(shape, tensors: tensors, freezesVision: false)
+    }
+
+    deinit { try? FileManager.default.removeItem(at: folder) }
+
+    private struct Prepared {
+        let source: PhotoSource
+        let examples: [(example: PreparedExample, task: ExampleRow.Task)]
+        let drawing: AnswerDrawing
+    }
+
+    private func prepared(_ rows: [ExampleRow] = Material.rows) throws -> Prepared {
+        let features = try PhotoFeatures(
+            bundle: bundle, compute: compute, directory: folder.appendingPathComponent("cache").path, adapter: adapter)
+        let builder = try ExampleBuilder(bundle)
+        let examples = try rows.map { row in
+            (example: try builder.example(row, photo: features.keys(row.image)[0]), task: row.task)
+        }
+        return Prepared(
+            source: features.source, examples: examples,
+            drawing: AnswerDrawing(
+                bundle: bundle, compute: compute, photos: features.source, slots: adapter.configuration.slots,
+                streams: 5, longest: 24))
+    }
+
+    @Test("an answer depends on photo, prompt and seed alone, and is as likely as training finds it")
+    func drawing() throws {
+        let p = try prepared()
+        let first = p.examples[0].example
+        func request(_ index: Int, _ samplings: [Sampling]) -> DrawingRequest {
+            DrawingRequest(
+                photo: p.examples[index].example.photo, prompt: Array(first.tokens.prefix(first.promptCount)),
+                end: first.tokens.last ?? 0, samplings: samplings)
+        }
+        let seeds: [Sampling] = [
+            .greedy, Sampling(temperature: 1, seed: 7), Sampling(temperature: 1, seed: 8),
+            Sampling(temperature: 1, seed: 7),
+        ]
+        // More answers than there is room for at a time.
+        let together = try p.drawing.answers(
+            [request(0, seeds), request(2, seeds), request(3, [.greedy])], of: adapter)
+        let alone = try p.drawing.answers([request(2, [seeds[1]])], of: adapter)
+        #expect(together.map(\.count) == [4, 4, 1])
+        let cat = together[1]
+        #expect(alone == [[cat[1]]])
+        #expect(cat[1] == cat[3])
+        #expect(cat[1].tokens != cat[2].tokens)
+        #expect(cat[0].tokens != together[0][0].tokens)
+        // What serving's engine says of its choices is what training's own forward pass says of them.
+        let step = try TrainingStep(
+            bundle: bundle, compute: compute, adapter: adapter, photos: p.source, rows: 64, sequences: 1)
+        for result in cat {
+            let end = result.finish == .stop ? [first.tokens.last ?? 0] : []
+            let example = PreparedExample(
+                tokens: Array(first.tokens.prefix(first.promptCount)) + result.tokens + end,
+                promptCount: first.promptCount, photo: p.examples[2].example.photo)
+            let loss = try step.loss([example])
+            let drawn = -Double(result.logProbabilities.reduce(0, +)) / Double(result.logProbabilities.count)
+            #expect(abs(loss - drawn) < 0.05 * drawn + 0.02)
+        }
+    }
+
+    @Test("a caption is weighed by what its CIDEr-D has over the others of its photo")
+    func advantages() throws {
+        let p = try prepared()
+        let reward = try CaptionReward(
+            bundle: bundle, examples: p.examples, drawing: p.drawing, samples: 3, seed: 5)
+        #expect(reward.count == 3)
+        let drawn = try reward.draw([0, 2, 0], step: 4, adapter: adapter)
+        let again = try reward.draw([0, 2, 0], step: 4, adapter: adapter)
+        #expect(drawn.examples.map(\.tokens) == again.examples.map(\.tokens))
+        #expect(drawn.examples.map(\.advantage) == again.examples.map(\.advantage))
+        let other = try reward.draw([0, 2, 0], step: 5, adapter: adapter)
+        #expect(drawn.examples.map(\.tokens) != other.examples.map(\.tokens))
+        #expect(drawn.examples.map(\.photo) == [0, 0, 0, 3, 3, 3, 0, 0, 0].map { p.examples[$0].example.photo })
+        // Rewards by the metric itself, the end counting as a word.
+        let words = { (text: String, ends: Bool) in CaptionTokens.words(text) + (ends ? ["end"] : []) }
+        var total = 0.0
+        for group in stride(from: 0, to: 9, by: 3).map({ Array(drawn.examples[$0..<$0 + 3]) }) {
+            let rewards = group.map { example in
+                let answer = example.tokens.dropFirst(example.promptCount)
+                let end = p.examples[0].example.tokens.last
+                let ends = answer.last == end
+                let text = bundle.tokenizer.decode(ends ? answer.dropLast() : answer)
+                let samples = [[0, 1], [2], [3]].map { lines in
+                    let references = lines.map { line -> [String] in
+                        guard case .caption(let caption) = p.examples[line].task else { return [] }
+                        return words(caption, true)
+                    }
+                    let isOwn = p.examples[lines[0]].example.photo == example.photo
+                    return CaptionSample(hypothesis: isOwn ? words(text, ends) : [], references: references)
+                }
+                return CaptionScores(samples).ciderDOfEach.reduce(0, +)
+            }
+            total += rewards.reduce(0, +)
+            for (index, example) in group.enumerated() {
+                let others = (rewards.reduce(0, +) - rewards[index]) / 2
+                #expect(abs(Double(example.advantage) - (rewards[index] - others)) < 1e-5)
+            }
+        }
+        #expect(abs(drawn.reward - total / 9) < 1e-9)
+        #expect(drawn.examples.contains { $0.advantage > 0.01 })
+    }
+
+    @Test("an example of advantage −2 has twice the opposite gradient")
+    func sign() throws {
+        let p = try prepared()
+        let step = try TrainingStep(
+            bundle: bundle, compute: compute, adapter: adapter, photos: p.source, rows: 64, sequences: 2)
+        var example = p.examples[0].example
+        _ = try step.gradient([example])
+        let plus = adapter.parameters.flatMap { $0.gradientValues() }
+        example.advantage = -2
+        _ = try step.gradient([example])
+        let minus = adapter.parameters.flatMap { $0.gradientValues() }
+        #expect(TinyDecoder.distance(minus, plus.map { -2 * $0 }) < 0.01)
+    }
+
+    @Test("questions and a photo alone are refused")
+    func refusals() throws {
+        let question = ExampleRow(
+            image: OfficialBundle.photo("rocket"), task: .question("is it a cat?", answer: "no"))
+        for rows in [Material.rows + [question], Array(Material.rows.prefix(2))] {
+            let p = try prepared(rows)
+            #expect(throws: Failure.self) {
+                try CaptionReward(bundle: bundle, examples: p.examples, drawing: p.drawing, samples: 2, seed: 1)
+            }
+        }
+    }
+
+    @Test("a run that was stopped and resumed ends in the same bytes; rewards and scores stand in its log")
+    func resumes() throws {
+        let configuration = TrainingConfiguration(
+            batch: 8, steps: 2, learningRate: 0.002, warmUp: 1, slots: 81, hidden: 128, rewardedSamples: 4,
+            validateEvery: 2, checkpointEvery: 1)
+        func run(_ name: String, resume: Bool, stopAfter: Int?) throws -> Bool {
+            var done = 0
+            let trainer = try Trainer(
+                bundle: bundle, compute: compute, configuration: configuration,
+                files: Trainer.Files(
+                    output: folder.appendingPathComponent("\(name).gguf").path,
+                    run: folder.appendingPathComponent("\(name).train").path,
+                    cache: folder.appendingPathComponent("cache").path, initial: initial)
+            ) { event in
+                if case .step(let record, _) = event { done = record.step }
+            }
+            return try trainer.run(
+                training: Material.rows, validation: Array(Material.rows.prefix(3)), badRows: .stop, resume: resume,
+                stop: { stopAfter.map { done >= $0 } ?? false })
+        }
+        #expect(try run("whole", resume: false, stopAfter: nil))
+        #expect(try !run("parts", resume: false, stopAfter: 1))
+        #expect(try run("parts", resume: true, stopAfter: nil))
+        let whole = try Data(contentsOf: folder.appendingPathComponent("whole.gguf"))
+        #expect(try whole == Data(contentsOf: folder.appendingPathComponent("parts.gguf")))
+        #expect(try whole != Data(contentsOf: URL(fileURLWithPath: initial)))
+        let log = try Data(contentsOf: folder.appendingPathComponent("parts.train/log.jsonl"))
+        let records = try log.split(separator: 10).map { try JSONDecoder().decode(TrainingRecord.self, from: $0) }
+        #expect(records.filter { $0.event == "step" }.allSatisfy { $0.ciderD != nil })
+        let validations = records.filter { $0.event == "validation" }
+        #expect(validations.count == 1)
+        // The last validation is of the adapter that was written.
+        let written = try bundle.openAdapter(path: folder.appendingPathComponent("whole.gguf").path)
+        let answerer = try Answerer(bundle: bundle, compute: compute, batch: 4, additional: ["written": written])
+        let evaluation = try CaptionEvaluation(
+            Array(Material.rows.prefix(3)), options: EvaluationOptions(adapter: "written", file: "rows"),
+            answerer: answerer)
+        // Features are kept in half precision, which may turn a near-tie.
+        let difference = abs((validations.last?.ciderD ?? -1) - evaluation.scores.ciderD)
+        #expect(difference < 0.5)
+        #expect(validations.last?.exact == nil)
+    }
+}
