@@ -65,6 +65,12 @@ struct ToolboxArgumentTests {
             ["models", "pack", "b"],
             ["models", "install"],
             ["bench", "--model", "b", "--photo", "p", "--runs", "0"],
+            ["bench", "serving", "--model", "b", "--photo", "p", "--runs", "0"],
+            ["bench", "prompting", "--model", "b", "--runs", "0"],
+            ["bench", "prompting", "--model", "b", "--slots", "0"],
+            ["bench", "prompting", "--model", "b", "--slots", "49,,81"],
+            ["bench", "prompting", "--model", "b", "--slots", "1024"],
+            ["train", "--base", "b", "--data", "d", "--out", "o", "--prompting", "dream"],
             ["trace", "--model", "b", "--prompt-file", "p", "--out", "o"],
             ["trace", "--model", "b", "--prompt-file", "p", "--out", "o", "--image", "i", "--no-image"],
             ["trace", "--model", "b", "--prompt-file", "p", "--out", "o", "--no-image", "--steps", "0"],
@@ -121,13 +127,21 @@ struct ToolboxArgumentTests {
         #expect(MemvpCommand.execute(arguments) == code.exitCode.rawValue)
     }
 
-    @Test("help exits with 0", arguments: [["--help"], ["help", "convert"], ["bench", "--help"]])
+    @Test(
+        "help exits with 0",
+        arguments: [["--help"], ["help", "convert"], ["bench", "--help"], ["bench", "prompting", "--help"]])
     func help(arguments: [String]) {
         #expect(MemvpCommand.execute(arguments) == 0)
     }
 
     @Test("the forms that scripts call are understood")
     func scripts() throws {
+        let bench = ["bench", "--model", "b", "--photo", "p", "--threads", "2", "--json"]
+        #expect(try MemvpCommand.parseAsRoot(bench) is ToolboxBenchServing)
+        let compared = try #require(
+            try MemvpCommand.parseAsRoot(["bench", "prompting", "--model", "b", "--slots", "4,9"])
+                as? ToolboxBenchPrompting)
+        #expect(compared.slots == "4,9" && !compared.json)
         let made = try #require(
             try MemvpCommand.parseAsRoot([
                 "convert", "default", "--language", "l", "--vision", "v", "--precision", "f32", "--out", "o",

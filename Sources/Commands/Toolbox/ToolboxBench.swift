@@ -12,6 +12,14 @@ internal import Vision
 struct ToolboxBench: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "bench", abstract: "Measure a bundle on this machine.",
+        subcommands: [ToolboxBenchServing.self, ToolboxBenchPrompting.self], defaultSubcommand: ToolboxBenchServing.self
+    )
+}
+
+/// `memvp bench serving`, which is also what `memvp bench` alone does.
+struct ToolboxBenchServing: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "serving", abstract: "Measure serving: what `memvp bench` does by itself.",
         discussion: """
             prefill_N: N prompt tokens in one pass. decode_B: B sequences with a photo's memory each and prompts of 16 \
             tokens, 24 new tokens; the pass over the prompts, which yields the first, is not counted. Full vocabulary, \

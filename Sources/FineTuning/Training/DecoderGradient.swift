@@ -23,6 +23,8 @@ struct TrainingSequence {
 final class DecoderGradient {
     /// Rows (tokens) there is room for.
     let rowCapacity: Int
+    /// Rows that one sequence may have.
+    var longestSequence: Int { min(rowCapacity, model.positions) }
 
     private let model: LlamaModel
     private let compute: Compute

@@ -47,7 +47,7 @@ public final class Trainer {
     }
 
     /// Tokens that go through the decoder together: some 0.7 MB of activations each for the default model.
-    private static let rows = 1_024
+    static let rows = 1_024
     /// Sequences that go through it together, each with a memory of its own.
     private static let sequences = 64
     /// Tokens at which drawn answers are cut: twice a long caption of the data.

@@ -50,7 +50,7 @@ final class TrainingStep {
     /// The mean loss of examples, without learning from them.
     func loss(_ examples: [PreparedExample], blind: Bool = false) throws(Failure) -> Double {
         var total = 0.0
-        for group in groups(examples) {
+        for group in try groups(examples) {
             var none: FeatureDropout?
             try prepare(group, blind: blind, dropout: &none)
             total += decoder.run(group.map { $0.sequence(weight: 1) }, images: images, gradients: false).reduce(0, +)
@@ -67,7 +67,7 @@ final class TrainingStep {
         let targets = examples.reduce(0) { $0 + $1.targetCount }
         let weight = 1 / Float(max(1, targets))
         var total = 0.0
-        for group in groups(examples) {
+        for group in try groups(examples) {
             try prepare(group, blind: false, dropout: &dropout)
             total += decoder.run(group.map { $0.sequence(weight: weight) }, images: images, gradients: true).reduce(
                 0, +)
@@ -114,12 +114,18 @@ final class TrainingStep {
     }
 
     /// Examples in groups that fit the buffers, in order.
-    private func groups(_ examples: [PreparedExample]) -> [[PreparedExample]] {
+    private func groups(_ examples: [PreparedExample]) throws(Failure) -> [[PreparedExample]] {
         var groups: [[PreparedExample]] = []
         var group: [PreparedExample] = []
         var rows = 0
         for example in examples {
             let count = images.imageTokens + example.tokens.count - 1
+            guard count <= decoder.longestSequence else {
+                throw Failure(
+                    .promptTooLong, "an example of \(example.tokens.count) tokens",
+                    "does not fit beside \(images.imageTokens) image tokens",
+                    hint: "\(decoder.longestSequence) tokens go through the model together: lower --slots.")
+            }
             if rows + count > decoder.rowCapacity || group.count == images.capacity {
                 groups.append(group)
                 group = []

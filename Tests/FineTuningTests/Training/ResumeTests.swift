@@ -2,6 +2,7 @@
 
 import Diagnostics
 import Foundation
+import Language
 import MemVP
 import Tensor
 import Testing
@@ -32,12 +33,14 @@ struct ResumeTests {
     @discardableResult
     private func run(
         _ name: String, _ watch: Watch = Watch(), rows: [ExampleRow] = rows, resume: Bool = false, frozen: Bool,
-        steps: Int = 9, badRows: BadRowPolicy = .skip, rate: Float = 0.01, initial: String? = nil
+        steps: Int = 9, badRows: BadRowPolicy = .skip, rate: Float = 0.01, initial: String? = nil,
+        prompting: Adapter.Prompting = .memory, slots: Int = 18
     ) throws -> Bool {
         let official = try bundle.get()
         let model = try ModelBundle(path: official.path)
         let configuration = TrainingConfiguration(
-            batch: 3, steps: steps, learningRate: rate, warmUp: 2, slots: 18, hidden: 16, freezesVision: frozen,
+            batch: 3, steps: steps, learningRate: rate, warmUp: 2, prompting: prompting, slots: slots, hidden: 16,
+            freezesVision: frozen,
             visionRank: 4, validateEvery: 4, checkpointEvery: 3)
         let folder = official.folder.path
         let trainer = try Trainer(
@@ -60,12 +63,14 @@ struct ResumeTests {
         }
     }
 
-    @Test("a run that was stopped and resumed ends in the same bytes", arguments: [true, false])
-    func resumes(frozen: Bool) throws {
-        #expect(try run("whole", frozen: frozen))
+    @Test(
+        "a run that was stopped and resumed ends in the same bytes", arguments: [true, false],
+        Adapter.Prompting.allCases)
+    func resumes(frozen: Bool, prompting: Adapter.Prompting) throws {
+        #expect(try run("whole", frozen: frozen, prompting: prompting))
         let watch = Watch()
         watch.stopAfter = 5
-        #expect(try !run("parts", watch, frozen: frozen))
+        #expect(try !run("parts", watch, frozen: frozen, prompting: prompting))
         #expect(watch.steps == [1, 2, 3, 4, 5])
         #expect(throws: (any Error).self) { try bytes("parts.gguf") }
         // As if the process had been killed later: lines of steps that no checkpoint holds, and half a line.
@@ -73,7 +78,7 @@ struct ResumeTests {
         let late = #"{"event":"step","loss":1,"step":6}"# + "\n" + #"{"event":"st"#
         try (Data(contentsOf: log) + Data(late.utf8)).write(to: log)
         watch.stopAfter = nil
-        #expect(try run("parts", watch, resume: true, frozen: frozen))
+        #expect(try run("parts", watch, resume: true, frozen: frozen, prompting: prompting))
         #expect(watch.steps == Array(1...9))
         #expect(try bytes("whole.gguf") == bytes("parts.gguf"))
         #expect(try records("parts").filter { $0.event == "step" }.map(\.step) == Array(1...9))
@@ -87,9 +92,9 @@ struct ResumeTests {
         #expect(try String(decoding: bytes("whole.train/loss.svg"), as: UTF8.self).hasPrefix("<svg"))
     }
 
-    @Test("the loss falls, and the trained adapter serves")
-    func learns() throws {
-        #expect(try run("long", frozen: false, steps: 40, rate: 0.05))
+    @Test("the loss falls, and the trained adapter serves", arguments: Adapter.Prompting.allCases)
+    func learns(prompting: Adapter.Prompting) throws {
+        #expect(try run("long", frozen: false, steps: 40, rate: 0.05, prompting: prompting))
         let losses = try records("long").compactMap { $0.event == "step" ? $0.loss : nil }
         let (first, last) = (losses.prefix(5).reduce(0, +), losses.suffix(5).reduce(0, +))
         #expect(last < 0.8 * first)
@@ -98,6 +103,7 @@ struct ResumeTests {
         let (shape, tensors) = try AdapterFile.tensors(
             path: "\(official.folder.path)/long.gguf", base: model.base)
         #expect(shape.slots == 18 && tensors.vision?.rank == 4)
+        #expect(shape.prompting == prompting && (tensors.e2 == nil) == (prompting == .input))
         let moved = tensors.vision?.fc2.joined().contains { $0 != 0 }
         #expect(moved == true)
     }
@@ -113,6 +119,17 @@ struct ResumeTests {
             try run("other", rows: Self.rows.reversed(), resume: true, frozen: true)
         }
         #expect(data?.code == .configurationInvalid)
+        let kind = #expect(throws: Failure.self) { try run("other", resume: true, frozen: true, prompting: .input) }
+        #expect(kind?.code == .configurationInvalid)
+    }
+
+    @Test("image tokens that leave no room for text are refused before the first step")
+    func noRoom() throws {
+        let positions = try ModelBundle(path: try bundle.get().path).language.positions
+        let failure = #expect(throws: Failure.self) {
+            try run("none", frozen: true, prompting: .input, slots: min(positions, 1_024) - 1)
+        }
+        #expect(failure?.code == .configurationInvalid && failure?.object.hasPrefix("--slots") == true)
     }
 
     @Test("a new run does not overwrite another's checkpoint and log")
@@ -136,6 +153,8 @@ struct ResumeTests {
         let path = official.folder.appendingPathComponent("initial.gguf").path
         try AdapterFile.write(shape, tensors: tensors, base: model.base, name: "good", to: path)
         #expect(try run("good", frozen: frozen, initial: path))
+        let other = #expect(throws: Failure.self) { try run("other", frozen: frozen, initial: path, prompting: .input) }
+        #expect(other?.code == .configurationInvalid && other?.hint.contains("--prompting memory") == true)
         tensors.e1[3] = .nan
         shape.lambda = 0.02
         try AdapterFile.write(shape, tensors: tensors, base: model.base, name: "bad", to: path)
