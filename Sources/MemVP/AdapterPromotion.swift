@@ -32,6 +32,8 @@ extension BundleBuilder {
         _ source: String, hash: String, name: String, kinds: [TaskKind], to bundle: ModelBundle,
         after: (AddingStep) throws(Failure) -> Void
     ) throws(Failure) -> Bool {
+        let lock = try DirectoryBridge.lock(bundle.path)
+        defer { DirectoryBridge.unlock(lock) }
         var description = try ModelBundle.description(in: bundle.path)
         guard description == bundle.description else {
             throw Failure(
@@ -78,6 +80,8 @@ extension BundleBuilder {
     /// - Throws: `model_missing` when nothing is kept or a task would be left with an adapter that is not there;
     ///   `model_invalid` and `adapter_mismatch` when the kept file is damaged or of another base; the writer's failures.
     public static func rollBack(_ name: String, in bundle: String) throws(Failure) -> ModelDescription {
+        let lock = try DirectoryBridge.lock(bundle)
+        defer { DirectoryBridge.unlock(lock) }
         var description = try ModelBundle.description(in: bundle)
         guard let former = description.previous[name] else {
             throw Failure(
@@ -112,7 +116,7 @@ extension BundleBuilder {
             .map { FormerAdapter.File(path: $0.key, sha256: $0.value) }
     }
 
-    private static func copy(_ source: String, to target: String) throws(Failure) {
+    static func copy(_ source: String, to target: String) throws(Failure) {
         let file = try MappedFile(path: source)
         let output = try OutputFile(path: target)
         try output.write(file.bytes)

@@ -132,15 +132,38 @@ public enum BundleBuilder {
         return configuration.side
     }
 
+    /// An adapter as MemVP's Python code saves it.
+    private static func safetensors(
+        _ source: String, lambda: Float, scale: Float
+    ) throws(Failure) -> (Adapter.Configuration, Adapter.Tensors) {
+        let file = try SafetensorsFile(path: source)
+        let fc1 = try file.tensor(named: "fc1.weight").shape
+        let fc2 = try file.tensor(named: "fc2.weight").shape
+        let e1 = try file.tensor(named: "e1").shape
+        guard fc1.count == 2, fc2.count == 2, e1.count == 2, fc1[0] == fc2[1], fc2[0] == e1[1] else {
+            throw Failure(.modelInvalid, source, "has fc1 \(fc1), fc2 \(fc2) and e1 \(e1), which do not fit together")
+        }
+        return (
+            Adapter.Configuration(
+                features: fc1[1], hidden: fc1[0], width: fc2[0], slots: e1[0], lambda: lambda, scale: scale),
+            Adapter.Tensors(
+                fc1Weight: try file.floats(named: "fc1.weight"), fc1Bias: try file.floats(named: "fc1.bias"),
+                fc2Weight: try file.floats(named: "fc2.weight"), fc2Bias: try file.floats(named: "fc2.bias"),
+                e1: try file.floats(named: "e1"), e2: try file.floats(named: "e2"))
+        )
+    }
+
     /// How far the adding of an adapter has come.
     enum AddingStep { case written, described }
 
-    /// Converts a MemVP adapter (safetensors: fc1, fc2, e1, e2) and adds it to a bundle, in place of one of that name.
+    /// Adds a MemVP adapter to a bundle, in place of one of that name: a .gguf of `memvp train`, or safetensors (fc1, fc2, e1, e2)
+    /// to convert, of which λ and s must be told.
     ///
     /// - Parameters:
     ///   - name: the adapter's name in the bundle.
     ///   - kinds: the kinds of task that use it from now on.
-    /// - Throws: `model_invalid` when a tensor is missing or misshapen, `adapter_mismatch` when it does not fit the base.
+    /// - Throws: `model_invalid` when a tensor is missing or misshapen, `adapter_mismatch` when it does not fit the base; `temporary`
+    ///   while another program changes the bundle.
     public static func addAdapter(
         _ source: String, name: String, kinds: [TaskKind], lambda: Float = 0.01, scale: Float = 0.1, to bundle: String
     ) throws(Failure) {
@@ -152,23 +175,16 @@ public enum BundleBuilder {
         _ source: String, name: String, kinds: [TaskKind], lambda: Float = 0.01, scale: Float = 0.1, to bundle: String,
         after: (AddingStep) throws(Failure) -> Void
     ) throws(Failure) {
+        let lock = try DirectoryBridge.lock(bundle)
+        defer { DirectoryBridge.unlock(lock) }
         var description = try ModelBundle.description(in: bundle)
         let language = try GGUFFile(path: "\(bundle)/language.gguf")
         let vision = try GGUFFile(path: "\(bundle)/vision.gguf")
         let base = try BaseIdentity(language: language, vision: vision)
-        let file = try SafetensorsFile(path: source)
-        let fc1 = try file.tensor(named: "fc1.weight").shape
-        let fc2 = try file.tensor(named: "fc2.weight").shape
-        let e1 = try file.tensor(named: "e1").shape
-        guard fc1.count == 2, fc2.count == 2, e1.count == 2, fc1[0] == fc2[1], fc2[0] == e1[1] else {
-            throw Failure(.modelInvalid, source, "has fc1 \(fc1), fc2 \(fc2) and e1 \(e1), which do not fit together")
-        }
-        let configuration = Adapter.Configuration(
-            features: fc1[1], hidden: fc1[0], width: fc2[0], slots: e1[0], lambda: lambda, scale: scale)
-        let tensors = Adapter.Tensors(
-            fc1Weight: try file.floats(named: "fc1.weight"), fc1Bias: try file.floats(named: "fc1.bias"),
-            fc2Weight: try file.floats(named: "fc2.weight"), fc2Bias: try file.floats(named: "fc2.bias"),
-            e1: try file.floats(named: "e1"), e2: try file.floats(named: "e2"))
+        let (configuration, tensors) =
+            source.hasSuffix(".gguf")
+            ? try AdapterFile.tensors(path: source, base: base)
+            : try safetensors(source, lambda: lambda, scale: scale)
         do {
             _ = try Adapter(configuration, tensors: tensors, precision: .float32)
         } catch { throw error.about(source) }
@@ -187,8 +203,12 @@ public enum BundleBuilder {
         }
         let replaced = description.files.keys.filter { ModelBundle.adapterName(ofFile: $0) == name }
         let target = unnamedFile(for: name, in: description)
-        try AdapterFile.write(
-            configuration, tensors: tensors, base: base, name: name, to: "\(bundle)/\(target)")
+        if source.hasSuffix(".gguf") {
+            try copy(source, to: "\(bundle)/\(target)")
+        } else {
+            try AdapterFile.write(
+                configuration, tensors: tensors, base: base, name: name, to: "\(bundle)/\(target)")
+        }
         try after(.written)
         for file in replaced { description.files[file] = nil }
         description.files[target] = try ModelBundle.sha256(ofFile: "\(bundle)/\(target)")

@@ -34,6 +34,27 @@ enum DirectoryBridge {
         return true
     }
 
+    /// Takes the lock on a directory, or says that another has it; `unlock` gives it back, and so does the end of the process.
+    static func lock(_ path: String) throws(Failure) -> Int32 {
+        let descriptor = unsafe open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0 else {
+            let number = errno
+            guard number == ENOENT else { throw failure(path, "cannot be opened", number) }
+            throw Failure(.modelMissing, path, "does not exist", hint: "Check the path of the model bundle.")
+        }
+        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+            let number = errno
+            close(descriptor)
+            guard number == EWOULDBLOCK else { throw failure(path, "cannot be locked", number) }
+            throw Failure(
+                .temporary, path, "is being changed by another program", hint: "Try again when that one has ended.")
+        }
+        return descriptor
+    }
+
+    /// Gives back the lock that `lock` took.
+    static func unlock(_ descriptor: Int32) { close(descriptor) }
+
     /// The bytes as an array.
     static func array(_ bytes: RawSpan) -> [UInt8] { unsafe bytes.withUnsafeBytes { unsafe [UInt8]($0) } }
 

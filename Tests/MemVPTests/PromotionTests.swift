@@ -193,6 +193,46 @@ struct PromotionTests {
         #expect(try mark() == 1)
     }
 
+    @Test("an adapter of memvp train is added as it is, of another base not at all")
+    func addingGGUF() throws {
+        let file = try adapter(6)
+        try BundleBuilder.addAdapter(file, name: "mine", kinds: [.ask], lambda: 9, scale: 9, to: path)
+        let bundle = try ModelBundle(path: path)
+        #expect(bundle.description.adapters == [.caption: "a", .ask: "mine"])
+        let added = try #require(bundle.adapters["mine"])
+        #expect(added.e1.first == 6 && added.configuration.lambda == 1)
+        #expect(try ModelBundle.sha256(ofFile: "\(path)/adapters/mine.gguf") == ModelBundle.sha256(ofFile: file))
+        let other = try adapter(7, base: BaseIdentity(language: "x", vision: "y"))
+        try refused(.adapterMismatch, "base") {
+            try BundleBuilder.addAdapter(other, name: "mine", kinds: [], to: path)
+        }
+    }
+
+    @Test("while one changes the bundle, others are turned away; afterwards they are not")
+    func locked() throws {
+        let (file, second) = (try adapter(2), try adapter(3))
+        let bundle = try ModelBundle(path: path)
+        let hash = try ModelBundle.sha256(ofFile: second)
+        func others() -> [FailureCode?] {
+            let path = path
+            let attempts: [() throws -> Void] = [
+                { _ = try BundleBuilder.promote(second, hash: hash, name: "b", kinds: [], to: bundle) },
+                { try BundleBuilder.addAdapter(second, name: "b", kinds: [], to: path) },
+                { _ = try BundleBuilder.rollBack("a", in: path) },
+            ]
+            return attempts.map { attempt in #expect(throws: Failure.self) { try attempt() }?.code }
+        }
+        var codes: [FailureCode?] = []
+        _ = try BundleBuilder.promote(file, hash: ModelBundle.sha256(ofFile: file), name: "a", kinds: [], to: bundle) {
+            _ throws(Failure) in codes += others()
+        }
+        #expect(codes == [FailureCode?](repeating: .temporary, count: 6))
+        #expect(try mark() == 2)
+        _ = try BundleBuilder.rollBack("a", in: path)
+        #expect(try mark() == 1)
+        #expect(try ModelBundle(path: path).adapters["b"] == nil)
+    }
+
     @Test("an archive is the model alone: the same one with and without a way back; one of tar(1) keeps it")
     func archives() throws {
         try promote(2)

@@ -62,7 +62,9 @@ struct ToolboxConvertAdapter: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "adapter", abstract: "Add a trained MemVP adapter to the bundle of the base it was trained for.")
 
-    @Argument(help: ArgumentHelp("The adapter: fc1, fc2, e1, e2.", valueName: "file.safetensors"))
+    @Argument(
+        help: ArgumentHelp(
+            "The adapter: a .gguf of memvp train, or safetensors with fc1, fc2, e1, e2.", valueName: "adapter"))
     var source: String
 
     @Option(help: ArgumentHelp("The bundle.", valueName: "directory"))
@@ -74,10 +76,10 @@ struct ToolboxConvertAdapter: ParsableCommand {
     @Option(help: "The tasks that use it from now on, between commas: \(Self.kindNames).")
     var tasks: String
 
-    @Option(help: "λ, which scales the projected features.")
+    @Option(help: "λ of a safetensors file, which scales the projected features.")
     var lambda: Float = 0.01
 
-    @Option(help: "s, which scales the memory's contribution.")
+    @Option(help: "s of a safetensors file, which scales the memory's contribution.")
     var scale: Float = 0.1
 
     @Flag(help: "Write what was made as JSON.")
