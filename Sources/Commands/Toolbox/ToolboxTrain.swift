@@ -83,8 +83,8 @@ struct ToolboxTrain: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "What is learned: the data's own words, or captions drawn from the adapter, rewarded by their CIDEr-D.",
-            valueName: "words|cider"))
+            "What is learned: the data's own words, those that captions of one photo have in common, or captions drawn from the adapter and rewarded by their CIDEr-D.",
+            valueName: "words|consensus|cider"))
     var reward = Reward.words
 
     @Option(help: "Captions drawn of each photo with --reward cider; --batch counts them.")
@@ -137,6 +137,7 @@ struct ToolboxTrain: ParsableCommand {
     /// `--reward` as the command line names it.
     enum Reward: String, CaseIterable, ExpressibleByArgument {
         case words
+        case consensus
         case cider
     }
 
@@ -171,7 +172,8 @@ struct ToolboxTrain: ParsableCommand {
             prompting: prompting.kind, slots: slots ?? bundle.vision.patches, hidden: hidden, lambda: lambda,
             scale: scale,
             freezesVision: freezeVision, visionRank: visionRank, views: views, dropout: dropout,
-            rewardedSamples: reward == .cider ? samples : 0, validateEvery: validateEvery,
+            weighsConsensus: reward == .consensus, rewardedSamples: reward == .cider ? samples : 0,
+            validateEvery: validateEvery,
             checkpointEvery: checkpointEvery)
         let view = ToolboxTrainingView(json: json)
         let trainer = try Trainer(

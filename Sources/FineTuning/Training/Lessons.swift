@@ -5,7 +5,7 @@ internal import MemVP
 
 /// The examples of every step.
 struct Lessons {
-    private let examples: [PreparedExample]
+    private var examples: [PreparedExample]
     private let reward: CaptionReward?
     private let seed: UInt64
     private var order: BatchOrder
@@ -20,6 +20,10 @@ struct Lessons {
         let c = configuration
         examples = data.map(\.example)
         seed = c.seed
+        if c.weighsConsensus {
+            let weights = CaptionConsensus.weights(data.map { ($0.example.photo, $0.task) })
+            for index in examples.indices { examples[index].advantage = weights[index] }
+        }
         if c.rewardedSamples > 0 {
             let reward = try CaptionReward(
                 bundle: bundle, examples: data, drawing: drawing, samples: c.rewardedSamples, seed: c.seed)

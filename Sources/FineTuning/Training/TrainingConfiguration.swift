@@ -36,6 +36,8 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
     public var views: Int
     /// The part of a photo's feature channels that each step leaves out.
     public var dropout: Float
+    /// Whether captions weigh by what they have in common with others of their photo (`CaptionConsensus`).
+    public var weighsConsensus: Bool
     /// Captions that are drawn of each photo and rewarded by their CIDEr-D; 0 learns from the data's own.
     public var rewardedSamples: Int
     /// Steps between validations; 0 for none.
@@ -51,7 +53,8 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
         adamW: AdamWConfiguration = AdamWConfiguration(), clip: Float = 1, seed: UInt64 = 1,
         prompting: Adapter.Prompting = .memory, slots: Int = 81, hidden: Int = 128, lambda: Float = 0.01,
         scale: Float = 0.1, freezesVision: Bool = false, visionRank: Int = 8,
-        views: Int = 1, dropout: Float = 0, rewardedSamples: Int = 0, validateEvery: Int = 250,
+        views: Int = 1, dropout: Float = 0, weighsConsensus: Bool = false, rewardedSamples: Int = 0,
+        validateEvery: Int = 250,
         checkpointEvery: Int = 50, validationLimit: Int = 500
     ) {
         self.batch = batch
@@ -70,6 +73,7 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
         self.visionRank = visionRank
         self.views = views
         self.dropout = dropout
+        self.weighsConsensus = weighsConsensus
         self.rewardedSamples = rewardedSamples
         self.validateEvery = validateEvery
         self.checkpointEvery = checkpointEvery
