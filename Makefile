@@ -5,8 +5,6 @@ SHELL := /bin/bash
 BUILD_FLAGS := -c release -Xswiftc -enable-testing
 BIN := .build/release
 MODELS := build/models
-MEMVP_REFERENCE_ADAPTER ?= ../shared/models/captions-reference.safetensors
-export MEMVP_REFERENCE_ADAPTER
 
 .PHONY: help demo test build dependencies models models-f32 lint bench install clean
 

@@ -1,19 +1,23 @@
 #!/usr/bin/env bash
-# Makes a bundle of the default model, or what is missing of it: make-models.sh MEMVP SOURCE-DIR BUNDLE-DIR int8|f32
-# The reference adapter comes from MEMVP_REFERENCE_ADAPTER; a bundle without an adapter answers nothing yet (README).
+# Makes a bundle of the default model with the project's own adapters (Models/MODEL_CARD.md), unless it is there with just these:
+# make-models.sh MEMVP SOURCE-DIR BUNDLE-DIR int8|f32
 set -euo pipefail
 memvp=$1 source=$2 bundle=$3 precision=$4
 here=$(cd "$(dirname "$0")" && pwd)
-if [ ! -e "$bundle/model.yaml" ]; then
-    "$here/fetch-models.sh" "$source"
-    rm -rf "$bundle"
-    "$memvp" convert default --language "$source/language.gguf" --vision "$source/vision.pth" \
-        --precision "$precision" --out "$bundle"
-fi
-grep -q '^adapters: {}' "$bundle/model.yaml" || exit 0
-adapter=${MEMVP_REFERENCE_ADAPTER:-}
-if [ -n "$adapter" ] && [ -e "$adapter" ]; then
-    "$memvp" convert adapter "$adapter" --base "$bundle" --name captions --tasks caption,ask
-else
-    echo "memvpd: no adapter: set MEMVP_REFERENCE_ADAPTER to captions-reference.safetensors (see README)" >&2
-fi
+adapters="captions:caption vqa:ask"  # NAME of Models/NAME.gguf : task
+complete() {
+    [ -e "$bundle/model.yaml" ] || return 1
+    for adapter in $adapters; do
+        grep -q "$(sha256sum "$here/../Models/${adapter%%:*}.gguf" | cut -d' ' -f1)" "$bundle/model.yaml" || return 1
+        grep -q "^  ${adapter##*:}: \"${adapter%%:*}\"" "$bundle/model.yaml" || return 1
+    done
+}
+if complete; then exit 0; fi
+"$here/fetch-models.sh" "$source"
+rm -rf "$bundle"
+"$memvp" convert default --language "$source/language.gguf" --vision "$source/vision.pth" --precision "$precision" \
+    --out "$bundle"
+for adapter in $adapters; do
+    "$memvp" convert adapter "$here/../Models/${adapter%%:*}.gguf" --base "$bundle" --name "${adapter%%:*}" \
+        --tasks "${adapter##*:}"
+done

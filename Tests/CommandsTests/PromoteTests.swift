@@ -97,7 +97,7 @@ struct PromoteTests {
             [new, "--as", "other", "--for", "caption", "--evaluate", rows, "--at-least", "rouge_l"])
         #expect(other?.code == .adapterWorse)
         #expect(try place.description == before)
-        #expect(try FileManager.default.contentsOfDirectory(atPath: "\(place.bundle)/adapters").count == 1)
+        #expect(try FileManager.default.contentsOfDirectory(atPath: "\(place.bundle)/adapters").count == 2)
         #expect(
             MemvpCommand.execute(
                 [
@@ -120,7 +120,7 @@ struct PromoteTests {
         #expect(margin?.cause.contains("must have 0.01 more") == true, "\(String(describing: margin))")
         #expect(try place.description == before)
 
-        #expect(try place.promote(arguments + ["cider_d", "--at-least", "bleu_1=0"]) == nil)
+        #expect(try place.promote(arguments + ["cider_d", "--at-least", "rouge_l=0"]) == nil)
         let after = try place.description
         #expect(try BundleBuilder.file(of: name, in: after)?.sha256 == ModelBundle.sha256(ofFile: new))
         #expect(after.adapters == before.adapters)
@@ -140,7 +140,7 @@ struct PromoteTests {
         #expect(try place.promote([new, "--as", "vqa.2", "--evaluate", rows, "--at-least", "accuracy"]) == nil)
         let after = try place.description
         #expect(after.adapters[.ask] == "vqa.2" && after.adapters[.caption] != "vqa.2")
-        #expect(try ModelBundle(path: place.bundle).adapters.count == 2)
+        #expect(try ModelBundle(path: place.bundle).adapters.count == 3)
         let none = try place.promote([new, "--as", "vqa.2", "--evaluate", rows, "--at-least", "cider_d"])
         #expect(none?.cause.contains("no caption") == true, "\(String(describing: none))")
     }

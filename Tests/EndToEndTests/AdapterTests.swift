@@ -19,7 +19,7 @@ struct AdapterTests {
             try FileManager.default.createSymbolicLink(
                 at: at.appending(path: file), withDestinationURL: Build.model.appending(path: file))
         }
-        for file in [Self.file, "model.yaml"] {
+        for file in [Self.file, "adapters/vqa.gguf", "model.yaml"] {
             try FileManager.default.copyItem(at: Build.model.appending(path: file), to: at.appending(path: file))
         }
         return at
@@ -223,7 +223,7 @@ struct AdapterTests {
         // The bundle's own choice is the promoted one.
         try daemon.configure(model: model.path)
         #expect(try daemon.control("reload").code == 0)
-        #expect(try daemon.status().model.adapters == ["caption": "weak", "ask": "captions"])
+        #expect(try daemon.status().model.adapters == ["caption": "weak", "ask": "vqa"])
         try daemon.movePhoto("second.jpg")
         try daemon.drop("none.yaml", "version: 1\ntasks:\n  - { id: x, caption: {}, adapter: nobody }\n")
         try daemon.movePhoto("none.jpg")

@@ -210,7 +210,7 @@ struct ModelTrouble {
         try? FileManager.default.removeItem(at: at)
         let adapters = at.appending(path: "adapters")
         try FileManager.default.createDirectory(at: adapters, withIntermediateDirectories: true)
-        for file in ["language.gguf", "vision.gguf", "adapters/captions.gguf"] {
+        for file in ["language.gguf", "vision.gguf", "adapters/captions.gguf", "adapters/vqa.gguf"] {
             try FileManager.default.createSymbolicLink(
                 at: at.appending(path: file), withDestinationURL: Build.model.appending(path: file))
         }
@@ -230,16 +230,19 @@ struct ModelTrouble {
             return (end.code, end.errors)
         }
         let base = try start { yaml, _ in
-            let lines = yaml.replacing("adapters:\n  caption: \"captions\"\n  ask: \"captions\"", with: "adapters: {}")
+            var lines = yaml.replacing("adapters:\n  caption: \"captions\"\n  ask: \"vqa\"", with: "adapters: {}")
                 .split(separator: "\n")
-            let entry = try #require(lines.firstIndex { $0.contains("adapters/captions.gguf") })
-            return (lines[..<entry] + lines[(entry + 2)...]).joined(separator: "\n") + "\n"
+            for file in ["adapters/captions.gguf", "adapters/vqa.gguf"] {
+                let entry = try #require(lines.firstIndex { $0.contains(file) })
+                lines.removeSubrange(entry...entry + 1)
+            }
+            return lines.joined(separator: "\n") + "\n"
         }
         #expect(base.code == 78 && base.errors.contains("has no adapter") && base.errors.contains("convert adapter"))
 
         let unknown = try start("adapters:\n  ask: vqa.v2") { yaml, _ in yaml }
         #expect(unknown.code == 78 && unknown.errors.contains("has no adapter vqa.v2"), "\(unknown.errors)")
-        #expect(unknown.errors.contains("It has captions"))
+        #expect(unknown.errors.contains("It has captions, vqa"))
 
         let exchanged = try start { yaml, at in
             let vision = at.appending(path: "vision.gguf")

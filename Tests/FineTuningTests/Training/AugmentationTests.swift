@@ -47,13 +47,13 @@ struct AugmentationTests {
     func consensus() {
         let rows: [(photo: String, task: ExampleRow.Task)] = [
             ("a", .caption("a dog runs on the grass")), ("b", .caption("two women talk at a table")),
-            ("a", .caption("a brown dog runs on grass")), ("a", .caption("my afternoon in the park")),
+            ("a", .caption("a brown dog runs on grass")), ("a", .caption("zebras everywhere today")),
             ("b", .caption("two women sit at a table")), ("c", .caption("a red car")),
             ("a", .question("is it a dog?", answer: "yes")),
         ]
         let weights = CaptionConsensus.weights(rows)
         #expect(weights[5] == 1 && weights[6] == 1)
-        #expect(weights[3] < weights[0] && weights[3] < weights[2])
+        #expect(weights[3] == 0 && weights[0] > 0)
         let scored = [0, 1, 2, 3, 4].map { weights[$0] }
         #expect(abs(scored.reduce(0, +) / 5 - 1) < 1e-5)
         #expect(CaptionConsensus.weights([("a", .caption("x")), ("a", .caption("y"))]) == [1, 1])
