@@ -183,6 +183,7 @@ final class DecoderGradient {
         for (entry, sequence) in batch.enumerated() {
             let inputs = images.inputs(entry) + sequence.input.map { .token($0) }
             let placed = rows.append(inputs[...], cache: model.makeCache(capacity: inputs.count), memory: nil)
+            // TrainingStep groups by the room there is and refuses by name what has none; the cache was made for these rows.
             guard let placed else { preconditionFailure("a batch of more rows than there is room for") }
             places.append(Place(entry: entry, row: placed.lowerBound, length: placed.count))
             sequences.append(length: placed.count)

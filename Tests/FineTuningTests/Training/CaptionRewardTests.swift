@@ -159,6 +159,45 @@ final class CaptionRewardTests {
         #expect(TinyDecoder.distance(minus, plus.map { -2 * $0 }) < 0.01)
     }
 
+    @Test("lessons show the views in turn, and captions weigh by consensus where that is asked")
+    func lessons() throws {
+        let odd = ExampleRow(image: OfficialBundle.photo("rocket"), task: .caption("zebras everywhere today"))
+        let p = try prepared(Material.rows + [odd])
+        var data = p.examples
+        data[0].example.views = ["one", "two"]
+        var configuration = TrainingConfiguration(batch: 5)
+        var plain = try Lessons(bundle, data, p.drawing, configuration)
+        let seen = try (0..<12).flatMap { try plain.next($0, adapter: adapter).examples }
+        let first = seen.filter { $0.tokens == data[0].example.tokens }
+        #expect(first.count == 12 && Set(first.map(\.photo)) == ["one", "two"])
+        #expect(seen.allSatisfy { $0.advantage == 1 })
+        configuration.weighsConsensus = true
+        var weighed = try Lessons(bundle, data, p.drawing, configuration)
+        let advantages = try weighed.next(0, adapter: adapter).examples.map(\.advantage).sorted()
+        #expect(advantages == CaptionConsensus.weights(data.map { ($0.example.photo, $0.task) }).sorted())
+        #expect(advantages.first == 0)
+    }
+
+    @Test("a step leaves channels out where the settings say so, and only there")
+    func dropsChannels() throws {
+        let p = try prepared()
+        func fc1(_ rate: Float) throws -> [Float] {
+            let (shape, tensors) = try AdapterFile.tensors(path: initial, base: bundle.base)
+            let adapter = TrainableAdapter(shape, tensors: tensors, freezesVision: false)
+            let step = try TrainingStep(
+                bundle: bundle, compute: compute, adapter: adapter, photos: p.source, rows: 64, sequences: 1)
+            _ = try step.step(
+                [p.examples[0].example], step: 1, learningRate: 0.001,
+                configuration: TrainingConfiguration(dropout: rate))
+            return adapter.fc1Weight.gradient.array(row: 0)
+        }
+        let (whole, dropped) = (try fc1(0), try fc1(0.5))
+        // Channels that are 0 in every patch have no gradient anyhow.
+        let (seen, left) = (whole.count { $0 != 0 }, dropped.count { $0 != 0 })
+        #expect(seen > 400 && (seen * 2 / 5...seen * 3 / 5).contains(left))
+        #expect(zip(whole, dropped).allSatisfy { $0 != 0 || $1 == 0 })
+    }
+
     @Test("questions and a photo alone are refused")
     func refusals() throws {
         let question = ExampleRow(
