@@ -81,6 +81,9 @@ struct ToolboxTrain: ParsableCommand {
     @Option(help: "The part of a photo's feature channels that a step leaves out.")
     var dropout: Float = 0
 
+    @Option(help: "The decay of a running mean of the parameters, which is then validated and written; 0 for none.")
+    var average: Float = 0
+
     @Option(
         help: ArgumentHelp(
             "What is learned: the data's own words, those that captions of one photo have in common, or captions drawn from the adapter and rewarded by their CIDEr-D.",
@@ -152,10 +155,12 @@ struct ToolboxTrain: ParsableCommand {
             throw ValidationError(
                 "--\(name) is \(value); it must be \(range.lowerBound) to \(range.upperBound).")
         }
-        guard learningRate > 0, learningRate.isFinite, clip >= 0, weightDecay >= 0, (0..<1).contains(dropout) else {
+        guard learningRate > 0, learningRate.isFinite, clip >= 0, weightDecay >= 0, (0..<1).contains(dropout),
+            (0..<1).contains(average)
+        else {
             throw ValidationError(
                 "--learning-rate must be positive, --clip and --weight-decay at least 0, "
-                    + "--dropout at least 0 and less than 1.")
+                    + "--dropout and --average at least 0 and less than 1.")
         }
     }
 
@@ -171,7 +176,7 @@ struct ToolboxTrain: ParsableCommand {
             adamW: AdamWConfiguration(weightDecay: weightDecay), clip: clip, seed: seed,
             prompting: prompting.kind, slots: slots ?? bundle.vision.patches, hidden: hidden, lambda: lambda,
             scale: scale,
-            freezesVision: freezeVision, visionRank: visionRank, views: views, dropout: dropout,
+            freezesVision: freezeVision, visionRank: visionRank, views: views, dropout: dropout, averaging: average,
             weighsConsensus: reward == .consensus, rewardedSamples: reward == .cider ? samples : 0,
             validateEvery: validateEvery,
             checkpointEvery: checkpointEvery)

@@ -44,8 +44,12 @@ final class AnswerDrawing {
 
     /// The answers to each request, in the order of its samplings.
     ///
+    /// - Parameter dropout: what the adapter does not see of the photos.
     /// - Throws: `model_invalid` when a parameter is not a number; `prompt_too_long`; the photo source's failures.
-    func answers(_ requests: [DrawingRequest], of adapter: TrainableAdapter) throws(Failure) -> [[TokenResult]] {
+    func answers(
+        _ requests: [DrawingRequest], of adapter: TrainableAdapter, dropout: FeatureDropout? = nil
+    ) throws(Failure) -> [[TokenResult]] {
+        var dropout = dropout
         let present = try Adapter(adapter.configuration, tensors: adapter.tensors, precision: bundle.precision)
         let projector = try VisualProjector(adapter: present, patches: bundle.vision.patches)
         var results = requests.map { [TokenResult?](repeating: nil, count: $0.samplings.count) }
@@ -53,7 +57,7 @@ final class AnswerDrawing {
         var next = 0
         while next < requests.count || !engine.isIdle {
             while next < requests.count, engine.freeStreams > 0 {
-                let tasks = try tasks(requests[next], projector)
+                let tasks = try tasks(requests[next], projector, &dropout)
                 for (answer, stream) in engine.submit(tasks).enumerated() { places[stream] = (next, answer) }
                 next += 1
             }
@@ -65,8 +69,11 @@ final class AnswerDrawing {
         return results.map { $0.compactMap { $0 } }
     }
 
-    private func tasks(_ request: DrawingRequest, _ projector: VisualProjector) throws(Failure) -> [TokenTask] {
+    private func tasks(
+        _ request: DrawingRequest, _ projector: VisualProjector, _ dropout: inout FeatureDropout?
+    ) throws(Failure) -> [TokenTask] {
         try photos.features(request.photo, into: features, at: 0, compute: compute)
+        dropout?.drop(features, photos: [request.photo], patches: bundle.vision.patches)
         let image = try projector.visualPrompt(of: features, compute: compute)
         let tasks = request.samplings.map { sampling in
             TokenTask(

@@ -65,9 +65,11 @@ final class CaptionReward {
     }
 
     /// Captions drawn for the photos at `places`, each weighed by its advantage, and the mean CIDEr-D of all of them.
-    func draw(_ places: [Int], step: Int, adapter: TrainableAdapter) throws(Failure) -> (
-        examples: [PreparedExample], reward: Double
-    ) {
+    ///
+    /// - Parameter dropout: what the adapter does not see of the photos: what the step that learns from them leaves out.
+    func draw(
+        _ places: [Int], step: Int, adapter: TrainableAdapter, dropout: FeatureDropout? = nil
+    ) throws(Failure) -> (examples: [PreparedExample], reward: Double) {
         var random = TrainingRandom(seed: seed, stream: 0x5E1F_C817 &+ UInt64(step))
         let chosen = places.map { (photo: photos[$0], key: photos[$0].example.seen(&random).photo) }
         let requests = chosen.map { photo, key in
@@ -77,7 +79,7 @@ final class CaptionReward {
         }
         var examples: [PreparedExample] = []
         var total = 0.0
-        for ((photo, key), results) in zip(chosen, try drawing.answers(requests, of: adapter)) {
+        for ((photo, key), results) in zip(chosen, try drawing.answers(requests, of: adapter, dropout: dropout)) {
             let rewards = results.map { result in
                 let text = tokenizer.decode(result.tokens)
                 return metric.score(words.grams(text, ends: result.finish == .stop), against: photo.references)

@@ -1,4 +1,4 @@
-// Checkpoints: parameters, moments and the step, as a safetensors file that appears whole or not at all.
+// Checkpoints: parameters, moments, means and the step, as a safetensors file that appears whole or not at all.
 
 internal import Diagnostics
 internal import FoundationEssentials
@@ -14,8 +14,9 @@ enum Checkpoint {
         _ adapter: TrainableAdapter, step: Int, configuration: TrainingConfiguration, dataHash: String, to path: String
     ) throws(Failure) {
         var declarations: [TensorDeclaration] = []
+        let kinds = kinds(configuration)
         for parameter in adapter.parameters {
-            for kind in ["", ".first", ".second"] {
+            for kind in kinds {
                 declarations.append(
                     TensorDeclaration(name: parameter.name + kind, type: .float32, shape: parameter.shape))
             }
@@ -30,6 +31,7 @@ enum Checkpoint {
             try writer.write(parameter.values.span)
             try writer.write(parameter.moments.first.span)
             try writer.write(parameter.moments.second.span)
+            if kinds.contains(average) { try writer.write(parameter.average.span) }
         }
         try writer.finish()
     }
@@ -63,9 +65,17 @@ enum Checkpoint {
             var moments = AdamWMoments(count: parameter.values.count)
             moments.first = try values(".first")
             moments.second = try values(".second")
-            parameter.restore(values: try values(""), moments: moments)
+            let mean = kinds(configuration).contains(average) ? try values(average) : []
+            parameter.restore(values: try values(""), moments: moments, average: mean)
         }
         return step
+    }
+
+    private static let average = ".average"
+
+    /// What follows a parameter's name in the names of its tensors.
+    private static func kinds(_ configuration: TrainingConfiguration) -> [String] {
+        ["", ".first", ".second"] + (configuration.averaging > 0 ? [average] : [])
     }
 
     private static func text(_ configuration: TrainingConfiguration) throws(Failure) -> String {

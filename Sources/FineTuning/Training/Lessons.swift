@@ -8,6 +8,7 @@ struct Lessons {
     private var examples: [PreparedExample]
     private let reward: CaptionReward?
     private let seed: UInt64
+    private let dropout: Float
     private var order: BatchOrder
 
     /// The lessons that `configuration` describes.
@@ -20,6 +21,7 @@ struct Lessons {
         let c = configuration
         examples = data.map(\.example)
         seed = c.seed
+        dropout = c.dropout
         if c.weighsConsensus {
             let weights = CaptionConsensus.weights(data.map { ($0.example.photo, $0.task) })
             for index in examples.indices { examples[index].advantage = weights[index] }
@@ -45,7 +47,8 @@ struct Lessons {
             var random = TrainingRandom(seed: seed, stream: 0x71E3_5EE2 &+ UInt64(step))
             return (places.map { examples[$0].seen(&random) }, nil)
         }
-        let drawn = try reward.draw(places, step: step, adapter: adapter)
+        let drawn = try reward.draw(
+            places, step: step, adapter: adapter, dropout: FeatureDropout(rate: dropout, seed: seed, step: step + 1))
         return (drawn.examples, drawn.reward)
     }
 }

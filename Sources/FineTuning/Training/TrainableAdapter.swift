@@ -14,6 +14,8 @@ final class Parameter {
     private(set) var values: [Float]
     /// The moments of AdamW.
     private(set) var moments: AdamWMoments
+    /// The running mean of the values; empty where there is none.
+    private(set) var average: [Float] = []
     /// The values where kernels read them. [rows, columns]
     let rows: FloatRows
     /// ∂L/∂values. [rows, columns]
@@ -36,10 +38,11 @@ final class Parameter {
     /// ∂L/∂values, row-major.
     func gradientValues() -> [Float] { (0..<height).flatMap { gradient.array(row: $0) } }
 
-    /// Restores values and moments from a checkpoint; the counts were checked.
-    func restore(values: [Float], moments: AdamWMoments) {
+    /// Restores values, moments and mean from a checkpoint; the counts were checked.
+    func restore(values: [Float], moments: AdamWMoments, average: [Float] = []) {
         self.values = values
         self.moments = moments
+        self.average = average
         publish()
     }
 
@@ -48,6 +51,22 @@ final class Parameter {
         adamW.update(
             &values, gradient: gradient, moments: &moments, step: step, learningRate: learningRate,
             decays: shape.count > 1)
+        publish()
+    }
+
+    /// mean ← d · mean + (1 − d) · values; the first time, the mean is the values.
+    func average(decay: Float) {
+        guard !average.isEmpty else {
+            average = values
+            return
+        }
+        for index in values.indices { average[index] += (1 - decay) * (values[index] - average[index]) }
+    }
+
+    /// Puts the mean, if there is one, in the values' place, and the values in the mean's.
+    func exchangeAverage() {
+        guard !average.isEmpty else { return }
+        swap(&values, &average)
         publish()
     }
 
@@ -128,6 +147,22 @@ final class TrainableAdapter {
                 fc2Bias: [Float](repeating: 0, count: c.width), e1: e1,
                 e2: c.prompting == .memory ? [Float](repeating: 0, count: c.slots * c.width) : nil, vision: vision),
             freezesVision: false)
+    }
+
+    /// Takes the present values into their running mean (Polyak and Juditsky, 1992) after step `step`, counted from 1.
+    ///
+    /// The decay grows with the steps up to `decay`: the first values would otherwise weigh for long.
+    func average(decay: Float, step: Int) {
+        guard decay > 0 else { return }
+        let grown = min(decay, Float(1 + step) / Float(10 + step))
+        for parameter in parameters { parameter.average(decay: grown) }
+    }
+
+    /// Does `body` with the mean, if there is one, in the place of the values.
+    func withAverage<Result>(_ body: () throws(Failure) -> Result) throws(Failure) -> Result {
+        for parameter in parameters { parameter.exchangeAverage() }
+        defer { for parameter in parameters { parameter.exchangeAverage() } }
+        return try body()
     }
 
     /// The present values.

@@ -145,6 +145,7 @@ public final class Trainer {
             let lesson = try lessons.next(step, adapter: adapter)
             let result = try runner.step(
                 lesson.examples, step: step + 1, learningRate: rate, configuration: configuration)
+            adapter.average(decay: c.averaging, step: step + 1)
             photos.releasePages()
             tokens += result.tokens
             var record = TrainingRecord("step", step: step + 1)
@@ -158,7 +159,9 @@ public final class Trainer {
             watch(.step(record, of: c.steps))
             let isLast = step + 1 == c.steps
             if c.validateEvery > 0, isLast || (step + 1) % c.validateEvery == 0 {
-                try validate(adapter, runner, checks, directory, step: step + 1)
+                try adapter.withAverage { () throws(Failure) in
+                    try validate(adapter, runner, checks, directory, step: step + 1)
+                }
             }
             let stopping = stop()
             if isLast || stopping || (step + 1) % c.checkpointEvery == 0 {
@@ -169,7 +172,7 @@ public final class Trainer {
             if stopping && !isLast { return false }
         }
         try AdapterFile.write(
-            adapter.configuration, tensors: adapter.tensors, base: bundle.base,
+            adapter.configuration, tensors: adapter.withAverage { adapter.tensors }, base: bundle.base,
             name: "\(bundle.description.name) adapter", to: files.output)
         try directory.append(TrainingRecord("end", step: c.steps))
         return true

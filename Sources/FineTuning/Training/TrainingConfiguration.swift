@@ -36,6 +36,8 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
     public var views: Int
     /// The part of a photo's feature channels that each step leaves out.
     public var dropout: Float
+    /// The decay of the running mean of the parameters, which is what validations and the finished adapter show; 0 for none.
+    public var averaging: Float
     /// Whether captions weigh by what they have in common with others of their photo (`CaptionConsensus`).
     public var weighsConsensus: Bool
     /// Captions that are drawn of each photo and rewarded by their CIDEr-D; 0 learns from the data's own.
@@ -53,7 +55,8 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
         adamW: AdamWConfiguration = AdamWConfiguration(), clip: Float = 1, seed: UInt64 = 1,
         prompting: Adapter.Prompting = .memory, slots: Int = 81, hidden: Int = 128, lambda: Float = 0.01,
         scale: Float = 0.1, freezesVision: Bool = false, visionRank: Int = 8,
-        views: Int = 1, dropout: Float = 0, weighsConsensus: Bool = false, rewardedSamples: Int = 0,
+        views: Int = 1, dropout: Float = 0, averaging: Float = 0,
+        weighsConsensus: Bool = false, rewardedSamples: Int = 0,
         validateEvery: Int = 250,
         checkpointEvery: Int = 50, validationLimit: Int = 500
     ) {
@@ -73,6 +76,7 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
         self.visionRank = visionRank
         self.views = views
         self.dropout = dropout
+        self.averaging = averaging
         self.weighsConsensus = weighsConsensus
         self.rewardedSamples = rewardedSamples
         self.validateEvery = validateEvery

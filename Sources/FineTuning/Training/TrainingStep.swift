@@ -145,7 +145,7 @@ final class TrainingStep {
         for (index, example) in group.enumerated() where shown[index] {
             try photos.features(example.photo, into: projector.features, at: index * patches, compute: compute)
         }
-        dropout?.drop(projector.features, photos: group.count, patches: patches)
+        dropout?.drop(projector.features, photos: group.map(\.photo), patches: patches)
         projector.forward(shown: shown, images: images, rounded: rounded)
     }
 }

@@ -103,6 +103,32 @@ final class CaptionRewardTests {
         }
     }
 
+    @Test("with dropout a caption is drawn from what the step that learns it sees of the photo")
+    func drawingWithDropout() throws {
+        let p = try prepared()
+        let first = p.examples[0].example
+        let reward = try CaptionReward(
+            bundle: bundle, examples: p.examples, drawing: p.drawing, samples: 2, seed: 5)
+        let whole = try reward.draw([0, 1, 2], step: 4, adapter: adapter)
+        let dropout = FeatureDropout(rate: 0.5, seed: 5, step: 5)
+        let drawn = try reward.draw([0, 1, 2], step: 4, adapter: adapter, dropout: dropout)
+        #expect(whole.examples.map(\.tokens) != drawn.examples.map(\.tokens))
+        let request = DrawingRequest(
+            photo: first.photo, prompt: Array(first.tokens.prefix(first.promptCount)), end: first.tokens.last ?? 0,
+            samplings: [.greedy])
+        let step = try TrainingStep(
+            bundle: bundle, compute: compute, adapter: adapter, photos: p.source, rows: 64, sequences: 1)
+        for other in [dropout, FeatureDropout(rate: 0.5, seed: 5, step: 6)] {
+            let result = try #require(try p.drawing.answers([request], of: adapter, dropout: other)[0].first)
+            let end = result.finish == .stop ? [request.end] : []
+            let example = PreparedExample(
+                tokens: request.prompt + result.tokens + end, promptCount: request.prompt.count, photo: first.photo)
+            let said = -Double(result.logProbabilities.reduce(0, +)) / Double(result.logProbabilities.count)
+            let same = try step.gradient([example], dropout: other).loss
+            #expect(abs(same - said) < 0.05 * said + 0.02)
+        }
+    }
+
     @Test("a caption is weighed by what its CIDEr-D has over the others of its photo")
     func advantages() throws {
         let p = try prepared()

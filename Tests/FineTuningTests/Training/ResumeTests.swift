@@ -4,6 +4,7 @@ import Diagnostics
 import Foundation
 import Language
 import MemVP
+import ModelFile
 import Tensor
 import Testing
 
@@ -34,14 +35,14 @@ struct ResumeTests {
     private func run(
         _ name: String, _ watch: Watch = Watch(), rows: [ExampleRow] = rows, resume: Bool = false, frozen: Bool,
         steps: Int = 9, badRows: BadRowPolicy = .skip, rate: Float = 0.01, initial: String? = nil,
-        prompting: Adapter.Prompting = .memory, slots: Int = 18
+        prompting: Adapter.Prompting = .memory, slots: Int = 18, averaging: Float = 0
     ) throws -> Bool {
         let official = try bundle.get()
         let model = try ModelBundle(path: official.path)
         let configuration = TrainingConfiguration(
             batch: 3, steps: steps, learningRate: rate, warmUp: 2, prompting: prompting, slots: slots, hidden: 16,
             freezesVision: frozen,
-            visionRank: 4, validateEvery: 4, checkpointEvery: 3)
+            visionRank: 4, averaging: averaging, validateEvery: 4, checkpointEvery: 3)
         let folder = official.folder.path
         let trainer = try Trainer(
             bundle: model, compute: Compute(kernels: .choose(forced: nil), threads: 2), configuration: configuration,
@@ -67,10 +68,11 @@ struct ResumeTests {
         "a run that was stopped and resumed ends in the same bytes", arguments: [true, false],
         Adapter.Prompting.allCases)
     func resumes(frozen: Bool, prompting: Adapter.Prompting) throws {
-        #expect(try run("whole", frozen: frozen, prompting: prompting))
+        let averaging: Float = frozen ? 0 : 0.9
+        #expect(try run("whole", frozen: frozen, prompting: prompting, averaging: averaging))
         let watch = Watch()
         watch.stopAfter = 5
-        #expect(try !run("parts", watch, frozen: frozen, prompting: prompting))
+        #expect(try !run("parts", watch, frozen: frozen, prompting: prompting, averaging: averaging))
         #expect(watch.steps == [1, 2, 3, 4, 5])
         #expect(throws: (any Error).self) { try bytes("parts.gguf") }
         // As if the process had been killed later: lines of steps that no checkpoint holds, and half a line.
@@ -78,7 +80,7 @@ struct ResumeTests {
         let late = #"{"event":"step","loss":1,"step":6}"# + "\n" + #"{"event":"st"#
         try (Data(contentsOf: log) + Data(late.utf8)).write(to: log)
         watch.stopAfter = nil
-        #expect(try run("parts", watch, resume: true, frozen: frozen, prompting: prompting))
+        #expect(try run("parts", watch, resume: true, frozen: frozen, prompting: prompting, averaging: averaging))
         #expect(watch.steps == Array(1...9))
         #expect(try bytes("whole.gguf") == bytes("parts.gguf"))
         #expect(try records("parts").filter { $0.event == "step" }.map(\.step) == Array(1...9))
@@ -90,6 +92,34 @@ struct ResumeTests {
         #expect(try records("whole").contains { $0.event == "validation" && $0.blindLoss != nil })
         #expect(try records("whole").filter { $0.event == "sample" }.count == 9)
         #expect(try String(decoding: bytes("whole.train/loss.svg"), as: UTF8.self).hasPrefix("<svg"))
+    }
+
+    @Test("with averaging, the finished adapter is the running mean of the parameters and training goes on as without")
+    func averages() throws {
+        #expect(try run("last", frozen: true, steps: 3))
+        #expect(try run("mean", frozen: true, steps: 3, averaging: 0.5))
+        let official = try bundle.get()
+        let model = try ModelBundle(path: official.path)
+        let checkpoint = try SafetensorsFile(
+            path: "\(official.folder.path)/mean.train/checkpoint.safetensors")
+        func written(_ name: String) throws -> Adapter.Tensors {
+            try AdapterFile.tensors(path: "\(official.folder.path)/\(name).gguf", base: model.base).1
+        }
+        func kept(_ name: String) throws -> [Float] { try checkpoint.floats(of: try checkpoint.tensor(named: name)) }
+        let (mean, last) = try (written("mean"), written("last"))
+        #expect(try mean.e1 == kept("e1.average") && mean.fc1Weight == kept("fc1.weight.average"))
+        #expect(try last.e1 == kept("e1") && last.e1 != mean.e1)
+        // m₁ = p₁; m₂ = m₁ + (1 − d)(p₂ − m₁) with d = 3/12, then d = 4/13: smaller than 0.5 at first.
+        let parameter = Parameter(name: "e1", shape: [2], values: [1, 2])
+        parameter.average(decay: 0.9)
+        #expect(parameter.average == [1, 2])
+        parameter.restore(values: [3, 4], moments: AdamWMoments(count: 2), average: parameter.average)
+        parameter.average(decay: 0.25)
+        #expect(parameter.average == [2.5, 3.5])
+        parameter.exchangeAverage()
+        #expect(parameter.values == [2.5, 3.5] && parameter.rows.array(row: 0) == [2.5, 3.5])
+        parameter.exchangeAverage()
+        #expect(parameter.values == [3, 4] && parameter.rows.array(row: 0) == [3, 4])
     }
 
     @Test("the loss falls, and the trained adapter serves", arguments: Adapter.Prompting.allCases)
