@@ -112,6 +112,16 @@ public struct Adapter: @unchecked Sendable {
             self.fc1 = fc1
             self.fc2 = fc2
         }
+
+        /// Packs them for an encoder of `width` features.
+        ///
+        /// - Throws: `model_invalid` when sizes do not fit or a value is not finite.
+        public func packed(width: Int, precision: Precision) throws(Failure) -> CLIPAdapters {
+            guard scale.isFinite, (fc1 + fc2).allSatisfy({ $0.allSatisfy(\.isFinite) }) else {
+                throw Failure(.modelInvalid, "vision adapter", "holds a value that is not finite")
+            }
+            return try CLIPAdapters(rank: rank, width: width, fc1: fc1, fc2: fc2, scale: scale, precision: precision)
+        }
     }
 
     /// The adapter's shapes and constants.
@@ -159,12 +169,6 @@ public struct Adapter: @unchecked Sendable {
         fc2Bias = AlignedStorage(tensors.fc2Bias)
         e1 = tensors.e1
         e2 = tensors.e2
-        vision = try tensors.vision.map { v throws(Failure) in
-            guard v.scale.isFinite, (v.fc1 + v.fc2).allSatisfy({ $0.allSatisfy(\.isFinite) }) else {
-                throw Failure(.modelInvalid, "vision adapter", "holds a value that is not finite")
-            }
-            return try CLIPAdapters(
-                rank: v.rank, width: c.features, fc1: v.fc1, fc2: v.fc2, scale: v.scale, precision: precision)
-        }
+        vision = try tensors.vision.map { v throws(Failure) in try v.packed(width: c.features, precision: precision) }
     }
 }

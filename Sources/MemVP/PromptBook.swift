@@ -22,13 +22,7 @@ struct TaskPlan {
 
 /// The templates of a bundle.
 struct PromptBook {
-    private struct Entry {
-        let template: PromptTemplate
-        let form: AnswerForm
-        let format: QuestionFormat?
-    }
-
-    private let entries: [TaskKind: Entry]
+    private let entries: [TaskKind: TaskTemplate]
     private let tokenizer: any Tokenizer
     private let adapters: [TaskKind: String]
     private let explanationTokens: Int
@@ -42,18 +36,7 @@ struct PromptBook {
         explanationTokens = max(1, answerTokens - 16)
         tokenizer = bundle.tokenizer
         adapters = bundle.description.adapters
-        var entries: [TaskKind: Entry] = [:]
-        for (kind, template) in bundle.description.templates {
-            guard let style = AnswerForm.Style(rawValue: template.style) else {
-                throw Failure(.modelInvalid, "\(bundle.path)/model.yaml: style", "is \(template.style)")
-            }
-            let placeholders = kind == .ask ? ["question"] : []
-            entries[kind] = Entry(
-                template: try PromptTemplate(template.prompt, placeholders: placeholders),
-                form: try AnswerForm(separator: template.separator, end: template.end, style: style, tokenizer),
-                format: template.format)
-        }
-        self.entries = entries
+        entries = try bundle.taskTemplates()
     }
 
     /// The task in tokens.
@@ -75,7 +58,7 @@ struct PromptBook {
         }
         var values: [String: String] = [:]
         if case .ask(let question, _) = task.work { values["question"] = question }
-        let parts = try entry.template.parts(values)
+        let parts = try entry.prompt.parts(values)
         let prompt = tokenizer.prompt(parts)
         guard !prompt.isEmpty else { throw Failure(.specInvalid, "task \(task.id)", "has an empty prompt") }
         var choices: [String] = []
@@ -100,7 +83,7 @@ struct PromptBook {
 
     /// The problem that a task poses, and its format; nil for tasks without letters.
     private func problem(
-        _ task: TaskSpec.Task, _ entry: Entry
+        _ task: TaskSpec.Task, _ entry: TaskTemplate
     ) throws(Failure) -> (TaskSpec.Problem, QuestionFormat)? {
         let posed: TaskSpec.Problem
         switch task.work {

@@ -32,9 +32,10 @@ public struct TokenTask {
 
     /// Positions that the task's cache must hold.
     var cacheCapacity: Int {
+        let before = (image?.inputTokens ?? 0) + prompt.count
         switch goal {
-        case .generate(let maximumTokens, _, _): return inputs.count + maximumTokens
-        case .choose(let choices, _): return inputs.count + (choices.map(\.count).max() ?? 0)
+        case .generate(let maximumTokens, _, _): return before + maximumTokens
+        case .choose(let choices, _): return before + (choices.map(\.count).max() ?? 0)
         }
     }
 }

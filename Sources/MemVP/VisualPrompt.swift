@@ -37,6 +37,12 @@ public enum VisualPrompt {
         return memory
     }
 
+    /// Positions that it takes in the sequence.
+    var inputTokens: Int {
+        guard case .tokens(let rows) = self else { return 0 }
+        return rows.capacity
+    }
+
     /// What a sequence begins with: image tokens, if the image has such, then the prompt.
     public static func inputs(_ image: VisualPrompt?, before prompt: some Collection<Int32>) -> [InputRow] {
         let text = prompt.map { InputRow.token($0) }

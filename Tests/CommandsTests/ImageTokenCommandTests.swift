@@ -74,10 +74,8 @@ struct ImageTokenCommandTests {
 
     @Test("the scorer's likelihood is the engine's, however captions are gathered into passes")
     func scorer() throws {
-        let template = try #require(bundle.description.templates[.caption])
-        let style = try #require(AnswerForm.Style(rawValue: template.style))
-        let form = try AnswerForm(separator: template.separator, end: template.end, style: style, bundle.tokenizer)
-        let parts = try PromptTemplate(template.prompt, placeholders: []).parts()
+        let template = try bundle.taskTemplate(.caption)
+        let (form, parts) = (template.form, try template.prompt.parts())
         let captions = ["A rocket on its stand .", "two dogs", "A man ."]
         for photo in [OfficialModel.fixture("rocket.jpg"), nil] {
             let scorer = try ToolboxCaptionScorer(bundle: bundle, compute: compute, adapter: nil)

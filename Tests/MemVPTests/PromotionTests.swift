@@ -172,6 +172,19 @@ struct PromotionTests {
         #expect(try mark() == 3)
     }
 
+    @Test("a kept adapter is not put back on a base that has become another")
+    func exchangedBase() throws {
+        try promote(2)
+        var other = TinyLlama()
+        other.seed = 2
+        let source = try workshop.bundle("other", other, adapter: true)
+        try Data(workshop.bytes("other/language.gguf")).write(to: URL(fileURLWithPath: "\(path)/language.gguf"))
+        var exchanged = try description
+        exchanged.files["language.gguf"] = try ModelBundle.sha256(ofFile: "\(source)/language.gguf")
+        try BundleBuilder.write(exchanged, in: path)
+        try refused(.adapterMismatch, "base") { _ = try BundleBuilder.rollBack("a", in: path) }
+    }
+
     @Test("new files may be read by whom the old ones were")
     func access() throws {
         let yaml = "\(path)/model.yaml"

@@ -35,15 +35,11 @@ final class ToolboxCaptionScorer {
     ///
     /// - Throws: `model_missing` without a template or an adapter for captions, `model_invalid` for a wrong template.
     init(bundle: ModelBundle, compute: Compute, adapter: String?) throws(Failure) {
-        guard let template = bundle.description.templates[.caption],
-            let style = AnswerForm.Style(rawValue: template.style)
-        else {
-            throw Failure(.modelMissing, bundle.path, "has no template for captions", hint: "Convert the model again.")
-        }
+        let template = try bundle.taskTemplate(.caption)
         self.bundle = bundle
         self.compute = compute
-        prompt = try PromptTemplate(template.prompt, placeholders: []).parts()
-        form = try AnswerForm(separator: template.separator, end: template.end, style: style, bundle.tokenizer)
+        prompt = try template.prompt.parts()
+        form = template.form
         self.adapter = try ToolboxModel.adapter(adapter, for: .caption, in: bundle)
         projector = try VisualProjector(adapter: self.adapter, patches: bundle.vision.patches)
         vision = VisionWorker(bundle.vision, compute: compute)

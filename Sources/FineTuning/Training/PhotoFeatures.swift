@@ -58,7 +58,7 @@ final class PhotoFeatures {
     let source: PhotoSource
     private let bundle: ModelBundle
     private let vision: VisionWorker
-    private let frozen: Adapter?
+    private let frozen: CLIPAdapters?
     private var keys: [String: [String]] = [:]
 
     /// Features under `bundle`'s encoder with what `adapter` has beside its blocks; frozen ones are kept in `directory`.
@@ -78,12 +78,14 @@ final class PhotoFeatures {
             }
             return
         }
-        frozen = try Adapter(adapter.configuration, tensors: adapter.tensors, precision: bundle.precision)
+        let beside = adapter.tensors.vision
+        frozen = try beside.map { tensors throws(Failure) in
+            try tensors.packed(width: adapter.configuration.features, precision: bundle.precision)
+        }
         let image = bundle.description.image
-        let beside = adapter.tensors.vision.map { "\($0.scale) \($0.fc1) \($0.fc2)" } ?? ""
         let identity =
             "\(bundle.description.files["vision.gguf"] ?? "") \(image.side) \(image.divisor) \(image.mean) "
-            + "\(image.deviation)" + beside
+            + "\(image.deviation)" + (beside.map { "\($0.scale) \($0.fc1) \($0.fc2)" } ?? "")
         source = .stored(
             try FeatureStore(
                 directory: directory, encoder: String(ModelBundle.sha256(of: Array(identity.utf8)).prefix(24)),
@@ -110,7 +112,7 @@ final class PhotoFeatures {
                 found.append(key)
                 if store.holds(key) { continue }
                 let pixels = try Self.prepared(bytes, path, bundle, PhotoViews.view(number, of: hash)).pixels
-                try store.append(key, features: vision.encode(pixels.span, adapters: frozen?.vision))
+                try store.append(key, features: vision.encode(pixels.span, adapters: frozen))
             }
         } else {
             _ = try Self.prepared(bytes, path, bundle, .whole)

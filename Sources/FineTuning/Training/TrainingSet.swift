@@ -44,24 +44,14 @@ struct PreparedExample {
 /// Turns rows into examples.
 struct ExampleBuilder {
     private let bundle: ModelBundle
-    private let forms: [TaskKind: (template: PromptTemplate, form: AnswerForm)]
+    private let templates: [TaskKind: TaskTemplate]
 
     /// Reads the bundle's templates.
     ///
     /// - Throws: `model_invalid` for a template that cannot be used.
     init(_ bundle: ModelBundle) throws(Failure) {
         self.bundle = bundle
-        var forms: [TaskKind: (PromptTemplate, AnswerForm)] = [:]
-        for (kind, template) in bundle.description.templates {
-            guard let style = AnswerForm.Style(rawValue: template.style) else {
-                throw Failure(.modelInvalid, "\(bundle.path)/model.yaml: style", "is \(template.style)")
-            }
-            forms[kind] = (
-                try PromptTemplate(template.prompt, placeholders: kind == .ask ? ["question"] : []),
-                try AnswerForm(separator: template.separator, end: template.end, style: style, bundle.tokenizer)
-            )
-        }
-        self.forms = forms
+        templates = try bundle.taskTemplates()
     }
 
     /// The row in tokens.
@@ -83,10 +73,10 @@ struct ExampleBuilder {
             (kind, answer) = (.ask, text)
             values["question"] = question
         }
-        guard let entry = forms[kind] else {
+        guard let entry = templates[kind] else {
             throw Failure(
                 .modelMissing, bundle.path, "has no template for \(kind.rawValue)", hint: "Convert the model again.")
         }
-        return (try entry.template.parts(values), answer, entry.form)
+        return (try entry.prompt.parts(values), answer, entry.form)
     }
 }
