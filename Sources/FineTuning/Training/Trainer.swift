@@ -186,9 +186,18 @@ public final class Trainer {
         var record = TrainingRecord("validation", step: step)
         record.validationLoss = try runner.loss(examples)
         record.blindLoss = try runner.loss(examples, blind: true)
-        (record.ciderD, record.exact) = try checks.score.score(adapter, checks.drawing)
+        let score = try checks.score.score(adapter, checks.drawing)
+        (record.ciderD, record.exact) = (score.ciderD, score.exact)
         try directory.append(record)
         watch(.record(record))
+        if let answer = score.onlyAnswer {
+            var warning = TrainingRecord("warning", step: step)
+            warning.note =
+                "every answer is \"\(answer)\". If that stays so, the rate is too high: begin again with a tenth of the "
+                + "--learning-rate and ten times the --lambda, or with an adapter (--initial)."
+            try directory.append(warning)
+            watch(.record(warning))
+        }
         let some = [0, validation.count / 3, 2 * validation.count / 3]
         for sample in try checks.samples.answers(adapter, some.map { validation[$0].row }, step: step) {
             try directory.append(sample)

@@ -35,20 +35,30 @@ struct ValidationScore {
             end: example.tokens.last ?? 0, samplings: [.greedy])
     }
 
-    /// CIDEr-D of captions and the part of questions answered exactly; nil where there is none of the kind.
-    func score(
-        _ adapter: TrainableAdapter, _ drawing: AnswerDrawing
-    ) throws(Failure) -> (ciderD: Double?, exact: Double?) {
+    /// How the adapter's answers score.
+    struct Result {
+        /// CIDEr-D of captions; nil without captions.
+        let ciderD: Double?
+        /// The part of questions answered exactly; nil without questions.
+        let exact: Double?
+        /// What every answer is, where the rows' own differ: the adapter then looks at no photo and reads no question.
+        let onlyAnswer: String?
+    }
+
+    /// Answers every row.
+    func score(_ adapter: TrainableAdapter, _ drawing: AnswerDrawing) throws(Failure) -> Result {
         let captioned = try answers(captions.map(\.request), adapter, drawing)
         let answered = try answers(questions.map(\.request), adapter, drawing)
         let samples = zip(captions, captioned).map { CaptionSample(caption: $1, references: $0.references) }
         let right = zip(questions, answered).count {
             AnswerScores.normalised($0.expected) == AnswerScores.normalised($1)
         }
-        return (
-            samples.isEmpty ? nil : CaptionScores(samples).ciderD,
-            questions.isEmpty ? nil : Double(right) / Double(questions.count)
-        )
+        let given = Set(captioned + answered)
+        let expected = Set(captions.compactMap(\.references.first) + questions.map(\.expected))
+        return Result(
+            ciderD: samples.isEmpty ? nil : CaptionScores(samples).ciderD,
+            exact: questions.isEmpty ? nil : Double(right) / Double(questions.count),
+            onlyAnswer: given.count == 1 && expected.count > 1 ? given.first : nil)
     }
 
     private func answers(

@@ -23,10 +23,12 @@ struct ResumeTests {
     private final class Watch {
         var steps: [Int] = []
         var bad: [String] = []
+        var warnings: [String] = []
         var stopAfter: Int?
         func see(_ event: Trainer.Event) {
             if case .step(let record, _) = event { steps.append(record.step) }
             if case .badRow(let text) = event { bad.append(text) }
+            if case .record(let record) = event, record.event == "warning" { warnings.append(record.note ?? "") }
         }
         func stop() -> Bool { stopAfter.map { steps.last ?? 0 >= $0 } ?? false }
     }
@@ -136,6 +138,18 @@ struct ResumeTests {
         #expect(shape.prompting == prompting && (tensors.e2 == nil) == (prompting == .input))
         let moved = tensors.vision?.fc2.joined().contains { $0 != 0 }
         #expect(moved == true)
+    }
+
+    @Test("a run that answers everything alike says so, in its log too; one that does not says nothing")
+    func warns() throws {
+        let watch = Watch()
+        #expect(try run("wild", watch, frozen: true, steps: 8, rate: 100))
+        let warnings = try records("wild").filter { $0.event == "warning" }
+        #expect(!warnings.isEmpty && warnings.allSatisfy { $0.note?.contains("--learning-rate") == true })
+        #expect(watch.warnings == warnings.compactMap(\.note))
+        #expect(try run("tame", watch, frozen: true, steps: 40, rate: 0.05))
+        #expect(try records("tame").last { $0.event == "validation" }?.step == 40)
+        #expect(try !records("tame").contains { $0.event == "warning" && $0.step == 40 })
     }
 
     @Test("a checkpoint of other settings or other data is refused")
