@@ -53,6 +53,20 @@ struct GuardTests {
         return TaskSpec.Task(id: "q", work: .ask(question: question, answer: choices.map { .choice($0) } ?? free))
     }
 
+    @Test("what stands beside a vision transformer's blocks must be numbers")
+    func visionAdapters() throws {
+        let good = [Float](repeating: 0.5, count: 16)
+        func packed(_ fc1: [Float], _ fc2: [Float], scale: Float = 0.1) throws {
+            _ = try Adapter.VisionTensors(rank: 1, scale: scale, fc1: [fc1], fc2: [fc2])
+                .packed(width: 16, precision: .int8)
+        }
+        try packed(good, good)
+        let bad = good.dropLast() + [.nan]
+        refused(.modelInvalid, "not finite") { try packed(bad, good) }
+        refused(.modelInvalid, "not finite") { try packed(good, bad) }
+        refused(.modelInvalid, "not finite") { try packed(good, good, scale: .infinity) }
+    }
+
     @Test("files: missing, changed, of another precision, of another size, of two adapters with one name")
     func files() throws {
         refused(.modelMissing, "memvp models install") { _ = try ModelBundle(path: workshop.path) }

@@ -53,12 +53,16 @@ struct ValidationScore {
         let right = zip(questions, answered).count {
             AnswerScores.normalised($0.expected) == AnswerScores.normalised($1)
         }
-        let given = Set(captioned + answered)
-        let expected = Set(captions.compactMap(\.references.first) + questions.map(\.expected))
         return Result(
             ciderD: samples.isEmpty ? nil : CaptionScores(samples).ciderD,
             exact: questions.isEmpty ? nil : Double(right) / Double(questions.count),
-            onlyAnswer: given.count == 1 && expected.count > 1 ? given.first : nil)
+            onlyAnswer: Self.onlyAnswer(
+                among: captioned + answered, to: captions.compactMap(\.references.first) + questions.map(\.expected)))
+    }
+
+    /// What all answers are, where they are alike and what was expected is not.
+    static func onlyAnswer(among answers: [String], to expected: [String]) -> String? {
+        Set(answers).count == 1 && Set(expected).count > 1 ? answers.first : nil
     }
 
     private func answers(

@@ -95,14 +95,15 @@ struct AugmentationTests {
         }
         // One photo is seen in one way, wherever it stands.
         #expect(rows[0] != rows[patches] && rows[0] == rows[2 * patches])
-        // The same step drops the same, another step others, and without a rate nothing changes.
-        func masked(_ rate: Float, _ step: Int) -> [Float] {
+        // The same step drops the same, another step or seed others, and without a rate nothing changes.
+        func masked(_ rate: Float, _ step: Int, seed: UInt64 = 1) -> [Float] {
             let rows = ones()
-            var dropout = FeatureDropout(rate: rate, seed: 1, step: step)
+            var dropout = FeatureDropout(rate: rate, seed: seed, step: step)
             dropout.drop(rows, photos: photos, patches: patches)
             return rows.array(row: 0)
         }
         #expect(masked(0.25, 2) == rows[0] && masked(0.25, 3) != rows[0])
+        #expect(masked(0.25, 2, seed: 2) != rows[0])
         #expect(masked(0, 2) == [Float](repeating: 1, count: columns))
     }
 }

@@ -113,6 +113,13 @@ final class CaptionRewardTests {
         let dropout = FeatureDropout(rate: 0.5, seed: 5, step: 5)
         let drawn = try reward.draw([0, 1, 2], step: 4, adapter: adapter, dropout: dropout)
         #expect(whole.examples.map(\.tokens) != drawn.examples.map(\.tokens))
+        // What a run draws with dropout is drawn with the masks of the step that learns it.
+        let settings = TrainingConfiguration(batch: 6, seed: 5, dropout: 0.5, rewardedSamples: 2)
+        var lessons = try Lessons(bundle, p.examples, p.drawing, settings)
+        var order = BatchOrder(count: reward.count, batch: 3, seed: 5)
+        let lesson = try lessons.next(4, adapter: adapter)
+        let expected = try reward.draw(order.places(4), step: 4, adapter: adapter, dropout: dropout)
+        #expect(lesson.examples.map(\.tokens) == expected.examples.map(\.tokens))
         let request = DrawingRequest(
             photo: first.photo, prompt: Array(first.tokens.prefix(first.promptCount)), end: first.tokens.last ?? 0,
             samplings: [.greedy])

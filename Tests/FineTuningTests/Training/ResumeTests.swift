@@ -111,7 +111,18 @@ struct ResumeTests {
         let (mean, last) = try (written("mean"), written("last"))
         #expect(try mean.e1 == kept("e1.average") && mean.fc1Weight == kept("fc1.weight.average"))
         #expect(try last.e1 == kept("e1") && last.e1 != mean.e1)
-        // m₁ = p₁; m₂ = m₁ + (1 − d)(p₂ − m₁) with d = 3/12, then d = 4/13: smaller than 0.5 at first.
+        func validated(_ name: String) throws -> Double? {
+            try records(name).last { $0.event == "validation" }?.validationLoss
+        }
+        #expect(try validated("mean") != validated("last"))
+        // Early means forget sooner: after step 2 the decay is 3/12, whatever was asked.
+        let shape = Adapter.Configuration(features: 1, hidden: 1, width: 1, slots: 1, lambda: 1, scale: 1)
+        let young = TrainableAdapter(shape, seed: 1)
+        young.average(decay: 0.9, step: 1)
+        let before = young.e1.values[0]
+        young.e1.restore(values: [before + 4], moments: AdamWMoments(count: 1), average: young.e1.average)
+        young.average(decay: 0.9, step: 2)
+        #expect(abs(young.e1.average[0] - (before + 3)) < 1e-6)
         let parameter = Parameter(name: "e1", shape: [2], values: [1, 2])
         parameter.average(decay: 0.9)
         #expect(parameter.average == [1, 2])
@@ -147,6 +158,8 @@ struct ResumeTests {
         let warnings = try records("wild").filter { $0.event == "warning" }
         #expect(!warnings.isEmpty && warnings.allSatisfy { $0.note?.contains("--learning-rate") == true })
         #expect(watch.warnings == warnings.compactMap(\.note))
+        #expect(ValidationScore.onlyAnswer(among: ["yes", "yes"], to: ["yes", "no"]) == "yes")
+        #expect(ValidationScore.onlyAnswer(among: ["yes", "yes"], to: ["yes", "yes"]) == nil)
         #expect(try run("tame", watch, frozen: true, steps: 40, rate: 0.05))
         #expect(try records("tame").last { $0.event == "validation" }?.step == 40)
         #expect(try !records("tame").contains { $0.event == "warning" && $0.step == 40 })
