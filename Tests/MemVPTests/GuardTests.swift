@@ -61,7 +61,7 @@ struct GuardTests {
                 .packed(width: 16, precision: .int8)
         }
         try packed(good, good)
-        let bad = good.dropLast() + [.nan]
+        let bad = [Float.nan] + good.dropFirst()
         refused(.modelInvalid, "not finite") { try packed(bad, good) }
         refused(.modelInvalid, "not finite") { try packed(good, bad) }
         refused(.modelInvalid, "not finite") { try packed(good, good, scale: .infinity) }

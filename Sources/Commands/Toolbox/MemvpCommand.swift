@@ -12,7 +12,7 @@ public struct MemvpCommand: ParsableCommand {
         subcommands: [
             ToolboxCaption.self, ToolboxAsk.self, ToolboxConvert.self, ToolboxInspect.self, ToolboxModels.self,
             ToolboxBench.self, ToolboxTrace.self, ToolboxEval.self, ToolboxData.self, ToolboxTrain.self,
-            ToolboxReport.self, ToolboxPromote.self,
+            ToolboxAverage.self, ToolboxReport.self, ToolboxPromote.self,
         ])
 
     /// The root alone; the parser makes it.

@@ -1,0 +1,41 @@
+// `memvp average`: one adapter out of several.
+
+internal import ArgumentParser
+internal import Diagnostics
+internal import MemVP
+internal import Specification
+
+/// Writes the mean of adapters.
+struct ToolboxAverage: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "average", abstract: "Write the mean of several adapters of one base.",
+        discussion: """
+            Adapters of runs that began with one another often answer better together than the best of them alone: compare them with \
+            memvp eval.
+            """)
+
+    @Argument(help: ArgumentHelp("The adapters, two or more.", valueName: "adapter.gguf"))
+    var adapters: [String]
+
+    @Option(help: ArgumentHelp("The base: a model bundle.", valueName: "directory"))
+    var base: String
+
+    @Option(help: ArgumentHelp("The adapter to write.", valueName: "adapter.gguf"))
+    var out: String
+
+    func validate() throws {
+        if adapters.count < 2 { throw ValidationError("A mean needs two adapters or more.") }
+    }
+
+    func run() throws {
+        let bundle = try ModelBundle(path: base)
+        let (configuration, tensors) = try AdapterFile.mean(of: adapters, base: bundle.base)
+        // What cannot be served is not written.
+        do {
+            _ = try Adapter(configuration, tensors: tensors, precision: bundle.precision)
+        } catch { throw error.about(adapters.joined(separator: ", ")) }
+        try AdapterFile.write(
+            configuration, tensors: tensors, base: bundle.base, name: "\(bundle.description.name) adapter", to: out)
+        print("\(out): the mean of \(adapters.count) adapters")
+    }
+}
