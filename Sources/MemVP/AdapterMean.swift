@@ -18,8 +18,8 @@ extension AdapterFile {
         for path in paths.dropFirst() {
             let (shape, tensors) = try tensors(path: path, base: base)
             let values = matrices(of: tensors)
-            guard shape == configuration, tensors.vision?.rank == model.vision?.rank,
-                tensors.vision?.scale == model.vision?.scale, values.map(\.count) == sums.map(\.count)
+            guard shape == configuration, tensors.vision?.scale == model.vision?.scale,
+                values.map(\.count) == sums.map(\.count)
             else {
                 throw Failure(
                     .adapterMismatch, path, "has other shapes or constants than \(first)",

@@ -20,7 +20,7 @@ struct AdapterMeanTests {
     /// An adapter whose values count up from `start`.
     private func adapter(
         _ name: String, from start: Float, prompting: Adapter.Prompting = .memory, vision: Float? = 0.1,
-        base: BaseIdentity? = nil, change: (inout Adapter.Configuration) -> Void = { _ in }
+        rank: Int = 1, base: BaseIdentity? = nil, change: (inout Adapter.Configuration) -> Void = { _ in }
     ) throws -> String {
         var c = Adapter.Configuration(
             features: 3, hidden: 2, width: 4, slots: 5, lambda: 1, scale: 1, prompting: prompting)
@@ -35,7 +35,8 @@ struct AdapterMeanTests {
             fc2Bias: values(4), e1: values(20), e2: prompting == .memory ? values(20) : nil,
             vision: vision.map {
                 Adapter.VisionTensors(
-                    rank: 1, scale: $0, fc1: [values(3), values(3)], fc2: [values(3), values(3)])
+                    rank: rank, scale: $0, fc1: [values(3 * rank), values(3 * rank)],
+                    fc2: [values(3 * rank), values(3 * rank)])
             })
         let path = "\(workshop.path)/\(name).gguf"
         try AdapterFile.write(c, tensors: tensors, base: base ?? self.base, name: name, to: path)
@@ -68,6 +69,7 @@ struct AdapterMeanTests {
             adapter("kind", from: 0, prompting: .input),
             adapter("without", from: 0, vision: nil),
             adapter("vision", from: 0, vision: 0.2),
+            adapter("rank", from: 0, rank: 2),
         ]
         for other in others {
             let failure = #expect(throws: Failure.self) { try AdapterFile.mean(of: [first, other], base: base) }
