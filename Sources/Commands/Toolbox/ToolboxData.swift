@@ -88,7 +88,8 @@ struct ToolboxDataDerive: ParsableCommand {
         commandName: "derive", abstract: "Derive questions from captions.",
         discussion: """
             Is there a …? What colour is the …? How many … are there? Each thing is affirmed as often as it is denied; \
-            colours and numbers are asked for where captions agree. Rows are marked with "derived": true.
+            colours and numbers are asked for where captions agree. With --kinds also: Is this a …? Is this man …ing? Rows are \
+            marked with "derived": true.
             """)
 
     @OptionGroup var options: ToolboxDataOptions
@@ -105,7 +106,20 @@ struct ToolboxDataDerive: ParsableCommand {
     @Option(help: "Captions that must give a colour or a number for it to be asked, 1 to 5.")
     var agreeing = 2
 
+    @Option(help: "What is asked: is-there, colour, how-many, is-this and doing, with commas between.")
+    var kinds = "is-there,colour,how-many"
+
+    private var wanted: Set<DerivedQuestions.Kind>? {
+        let names = kinds.split(separator: ",", omittingEmptySubsequences: false)
+        let kinds = names.compactMap { name in DerivedQuestions.Kind.allCases.first { $0.name == name } }
+        return kinds.count == names.count ? Set(kinds) : nil
+    }
+
     func validate() throws {
+        guard wanted != nil else {
+            let known = DerivedQuestions.Kind.allCases.map(\.name).joined(separator: ", ")
+            throw ValidationError("--kinds is “\(kinds)”; it must name some of \(known), with commas between.")
+        }
         guard (1...16).contains(things) else { throw ValidationError("--things is \(things); it must be 1 to 16.") }
         guard (1...5).contains(agreeing) else {
             throw ValidationError("--agreeing is \(agreeing); it must be 1 to 5.")
@@ -115,7 +129,8 @@ struct ToolboxDataDerive: ParsableCommand {
     func run() throws {
         let rows = DerivedQuestions.derive(
             from: try options.rows(split: split),
-            options: DerivedQuestions.Options(seed: seed, things: things, agreeing: agreeing))
+            options: DerivedQuestions.Options(
+                seed: seed, things: things, agreeing: agreeing, kinds: wanted ?? DerivedQuestions.Kind.usual))
         guard !rows.isEmpty else {
             throw Failure(.specInvalid, options.data, "has no captions that a question could be derived from")
         }

@@ -8,7 +8,8 @@ struct CaptionReading {
     private(set) var isOpen: [Bool]
     /// Captions.
     let count: Int
-    private let captions: [[String]]
+    /// The words of each, phrases that mean something else put together.
+    let captions: [[String]]
 
     init(_ texts: [String]) {
         captions = texts.map { Self.joined(CaptionTokens.words($0)) }

@@ -1,4 +1,4 @@
-// Questions derived from captions: is there a …, what colour is …, how many … (docs/DATA.md).
+// Questions derived from captions: is there a …, what colour is …, how many …, and others that are asked for (docs/DATA.md).
 //
 // Invariants: every row is marked as derived; for each thing as many questions are answered with yes as with no, so that
 // neither a thing nor its frequency gives the answer away; the same captions and seed give the same rows.
@@ -13,11 +13,16 @@ public enum DerivedQuestions {
         public var things: Int
         /// The most questions about colours of one photo.
         public var colours: Int
+        /// What is asked.
+        public var kinds: Set<Kind>
         /// Captions that must give a colour, or a number above one; all that give one must agree in any case.
         public var agreeing: Int
 
         /// Options; `things` and `colours` are the most for one photo.
-        public init(seed: UInt64 = 1, things: Int = 3, colours: Int = 2, agreeing: Int = 2) {
+        public init(
+            seed: UInt64 = 1, things: Int = 3, colours: Int = 2, agreeing: Int = 2, kinds: Set<Kind> = Kind.usual
+        ) {
+            self.kinds = kinds
             self.seed = seed
             self.things = things
             self.colours = colours
@@ -33,6 +38,16 @@ public enum DerivedQuestions {
         case colour = "derived:colour"
         /// How many dogs are there? 1, 2, …
         case howMany = "derived:how-many"
+        /// Is this a kitchen? Are there any boats? yes, no
+        case isThis = "derived:is-this"
+        /// Is this man riding a horse? yes, no
+        case doing = "derived:doing"
+
+        /// The kinds that are made unless others are asked for.
+        public static let usual: Set<Kind> = [.isThere, .colour, .howMany]
+
+        /// The name without what all have in common: is-there.
+        public var name: String { String(rawValue.dropFirst("derived:".count)) }
     }
 
     /// A photo whose captions were read.
@@ -68,10 +83,17 @@ public enum DerivedQuestions {
                 reading: CaptionReading(
                     group.compactMap { if case .caption(let text) = $0.task { text } else { nil } }))
         }
-        let kinds: [(Kind, [Candidate])] = [
-            (.isThere, presence(photos, options)), (.colour, colours(photos, options)),
-            (.howMany, counts(photos, options)),
-        ]
+        let isWithNouns = !options.kinds.isDisjoint(with: [.isThis, .doing])
+        let nouns = isWithNouns ? CaptionNouns(photos.map(\.reading.captions)).all() : []
+        let kinds = Kind.allCases.filter(options.kinds.contains).map { kind in
+            switch kind {
+            case .isThere: (kind, presence(photos, options))
+            case .colour: (kind, colours(photos, options))
+            case .howMany: (kind, counts(photos, options))
+            case .isThis: (kind, self.nouns(photos, nouns, options))
+            case .doing: (kind, actions(photos, nouns, options))
+            }
+        }
         var ofPhoto: [[ExampleRow]] = Array(repeating: [], count: photos.count)
         for (kind, candidates) in kinds {
             for candidate in candidates.sorted(by: { ($0.order, $0.question) < ($1.order, $1.question) }) {
@@ -89,34 +111,19 @@ public enum DerivedQuestions {
     // MARK: Is there a …
 
     private static func presence(_ photos: [Photo], _ options: Options) -> [Candidate] {
-        func order(_ photo: Int, _ thing: Int) -> UInt64 {
-            StableHash.of(photos[photo].row.imageName, Lexicon.things[thing].name, seed: options.seed)
-        }
-        // Rare things first, or people would be asked for on every photo and nothing else.
-        let frequency = Lexicon.things.indices.map { thing in photos.count { $0.reading.shows(thing) } }
-        var shown: [[Int]] = Array(repeating: [], count: Lexicon.things.count)
-        for photo in photos.indices {
-            let all = Lexicon.things.indices.filter { photos[photo].reading.shows($0) }
-            let kept = all.sorted { (frequency[$0], order(photo, $0)) < (frequency[$1], order(photo, $1)) }
-            for thing in kept.prefix(options.things) { shown[thing].append(photo) }
-        }
-        var wanted = photos.indices.map { photo in shown.count { $0.contains(photo) } }  // denials still to be placed
-        var candidates: [Candidate] = []
-        for thing in Lexicon.things.indices.sorted(by: { (frequency[$0], $0) > (frequency[$1], $1) }) {
-            let lacking = photos.indices.filter { photos[$0].reading.lacks(thing) }
-                .sorted { (-wanted[$0], order($0, thing)) < (-wanted[$1], order($1, thing)) }
-            let showing = shown[thing].sorted { order($0, thing) < order($1, thing) }
-            for (yes, no) in zip(showing, lacking) {
-                wanted[no] -= 1
-                candidates.append(candidate(yes, thing, "yes", order(yes, thing)))
-                candidates.append(candidate(no, thing, "no", order(no, thing)))
-            }
-        }
-        return candidates
+        let things = Lexicon.things
+        return BalancedClaims(
+            names: things.map(\.name),
+            shown: things.indices.map { thing in photos.indices.filter { photos[$0].reading.shows(thing) } },
+            photoCount: photos.count
+        ).candidates(
+            most: options.things, order: order(photos, options),
+            isFalse: { photos[$1].reading.lacks($0) }, question: { thing, _ in things[thing].question })
     }
 
-    private static func candidate(_ photo: Int, _ thing: Int, _ answer: String, _ order: UInt64) -> Candidate {
-        Candidate(photo: photo, question: Lexicon.things[thing].question, answer: answer, order: order)
+    /// Where a photo stands in the order of drawing for what is asked of it.
+    static func order(_ photos: [Photo], _ options: Options) -> (Int, String) -> UInt64 {
+        { StableHash.of(photos[$0].row.imageName, $1, seed: options.seed) }
     }
 
     // MARK: What colour is …, how many …
@@ -180,7 +187,6 @@ extension Thing {
     /// Whether there is one.
     var question: String {
         if isMass { return "Is there \(name)?" }
-        let vowel = name.first.map { "aeiou".contains($0) } ?? false
-        return "Is there \(vowel ? "an" : "a") \(name)?"
+        return "Is there \(Lexicon.article(before: name)) \(name)?"
     }
 }

@@ -192,6 +192,44 @@ enum Lexicon {
         two three four five six several many
         """)
 
+    /// Words besides that end a noun's group in any caption.
+    static let closers = words(
+        """
+        along across against onto above below beside between during after before front upon toward towards inside outside \
+        beneath among like each very there them him this these those not be being been was were both does do can about \
+        while where when what filled covered surrounded topped dressed made full ready past nearby together
+        """)
+
+    /// Nouns that say nothing of what there is to see, or stand for anything.
+    static let vague = words(
+        """
+        picture photo photograph image view close closeup group couple bunch lot pair day number piece set top side front \
+        back way kind type area part row line look shot scene background one thing something object item other few little \
+        young large small big body place bit good long high old low time turn ride run walk jump sit stand pose break \
+        person people someone display variety full half well formation position distance play haired way tries
+        """)
+
+    /// Verbs that say too little to be denied where captions do not have them.
+    static let vagueVerbs = words(
+        """
+        standing looking wearing holding posing getting going having taking using trying making doing being showing \
+        carrying watching preparing moving leaning coming giving putting enjoying beginning attempting pulling pushing
+        """)
+
+    /// Plurals that do not follow from the singular.
+    static let plurals = [
+        "man": "men", "woman": "women", "child": "children", "person": "people", "sheep": "sheep", "fish": "fish",
+        "knife": "knives", "shelf": "shelves", "calf": "calves", "leaf": "leaves", "fireman": "firemen",
+        "policeman": "policemen", "gentleman": "gentlemen", "mouse": "mice", "foot": "feet", "tooth": "teeth",
+        "goose": "geese", "aircraft": "aircraft", "snowman": "snowmen", "fisherman": "fishermen", "deer": "deer",
+    ]
+
+    /// The article that a word takes.
+    static func article(before word: String) -> String {
+        let isVowel = word.first.map { "aeiou".contains($0) } ?? false
+        return isVowel && !["uni", "eu", "one"].contains(where: word.hasPrefix) ? "an" : "a"
+    }
+
     /// Words after which a noun need not be there.
     static let deniers = words(
         "toy stuffed fake plastic inflatable painted cartoon no without wooden like ceramic animal-shaped")
