@@ -183,4 +183,121 @@ struct DataClaimTests {
         #expect(usual.allSatisfy { $0.kind != "derived:is-this" && $0.kind != "derived:doing" })
         #expect(DerivedQuestions.Kind.allCases.map(\.name) == ["is-there", "colour", "how-many", "is-this", "doing"])
     }
+
+    // MARK: Limits
+
+    /// What is asked of photos with these captions.
+    private func asked(_ kinds: Set<DerivedQuestions.Kind>, of photos: [[String]], most: Int = 3) -> [String] {
+        let rows = photos.enumerated().flatMap { photo, captions in
+            captions.map {
+                ExampleRow(
+                    image: "/data/\(photo).jpg", imageName: "\(photo).jpg", task: .caption($0), split: "train",
+                    line: photo)
+            }
+        }
+        return DerivedQuestions.derive(from: rows, options: .init(things: most, kinds: kinds)).compactMap { row in
+            guard case .question(let question, let answer) = row.task else { return nil }
+            return "\(row.imageName.dropLast(4)) \(question) \(answer)"
+        }
+    }
+
+    private func fourteen(_ captions: String...) -> [[String]] { Array(repeating: captions, count: 14) }
+
+    @Test("a noun that never stands alone, vague ones, rare pairs and participles are not asked for")
+    func notFound() {
+        func names(_ photos: [[String]]) -> [String] { nouns(photos).map(\.name) }
+        #expect(names(fourteen("A field trip .", "A trip .", "A big field .")) == ["trip", "field trip"])
+        #expect(names(fourteen("A picture .", "A wall .")) == ["wall"])
+        #expect(names(fourteen("A wall .") + [["A garden wall ."]]) == ["wall"])
+        #expect(names(fourteen("A man .", "A bearded man .")) == ["man"])
+    }
+
+    @Test("of two words neither synonyms of the second alone affirm, nor do its kinds deny")
+    func kinds() throws {
+        let car = try #require(nouns(fourteen("A car .", "A police car .")).first { $0.name == "police car" })
+        #expect(!car.forms.contains("taxi"))
+        #expect(!car.isAbsent(from: ["taxi"]))
+        #expect(nouns(fourteen("A car .")).first?.forms.contains("taxi") == true)
+    }
+
+    @Test("a word leaves a noun open at a tenth of its photos and three times the noun's share, not below")
+    func openness() throws {
+        let photos = (0..<400).map { photo in
+            [
+                (0..<12).contains(photo) ? "A violin ." : "Nothing .",
+                (9..<40).contains(photo) ? "Seldom ." : "Nothing .",  // 3 of 31
+                (9..<38).contains(photo) ? "Enough ." : "Nothing .",  // 3 of 29
+                (0..<160).contains(photo) ? "A wall ." : "Nothing .",
+                (110..<210).contains(photo) ? "Half ." : "Nothing .",  // 50 of 100, 1.25 times its share
+            ]
+        }
+        let found = nouns(photos)
+        let violin = try #require(found.first { $0.name == "violin" })
+        #expect(violin.open.contains("enough") && !violin.open.contains("seldom"))
+        let wall = try #require(found.first { $0.name == "wall" })
+        #expect(!wall.open.contains("half"))
+        #expect(wall.nearness["half"].map { $0 > 0.2 && $0 < 0.25 } == true)
+    }
+
+    @Test("two captions of three must name a noun, one of two, one for two words; fewer than three deny nothing")
+    func agreement() {
+        let kitchens = fourteen("A kitchen .", "A kitchen .", "A kitchen .")
+        let others = [
+            ["A kitchen .", "A room .", "A room ."], ["A kitchen .", "Rooms ."], ["Dogs .", "Dogs ."],
+            ["Dogs .", "Dogs .", "Dogs ."],
+        ]
+        let found = asked([.isThis], of: kitchens + others).filter { $0.contains("kitchen") }
+        #expect(found.count { $0.hasSuffix("yes") } == 1 && found.count { $0.hasSuffix("no") } == 1)
+        #expect(found.contains { $0.hasPrefix("17 ") && $0.hasSuffix("no") })
+        let denied = (0..<30).map { _ in ["Dogs .", "Dogs .", "Dogs ."] }
+        let affirmed = asked([.isThis], of: kitchens + others + denied).filter {
+            $0.contains("kitchen") && $0.hasSuffix("yes")
+        }
+        #expect(!affirmed.contains { $0.hasPrefix("14 ") }, "one caption of three")
+        #expect(affirmed.contains { $0.hasPrefix("15 ") }, "one of two")
+        let courts = fourteen("A tennis court .", "A court .", "Men .") + denied
+        #expect(asked([.isThis], of: courts).count { $0.contains("tennis court") && $0.hasSuffix("yes") } == 14)
+    }
+
+    @Test("an action needs five photos, a verb that says something, and to be denied somebody and three captions")
+    func actionLimits() {
+        let horse = "A horse ."
+        let riding = (0..<14).map { _ in ["A man riding a horse .", horse, horse] }
+        let others = [
+            ["A woman .", "A woman .", "A woman ."], ["A girl .", "A girl ."], ["Dogs .", "Dogs .", "Dogs ."],
+            ["A boy .", "A boy .", "A man riding a horse ."],
+        ]
+        let found = asked([.doing], of: riding + others)
+        #expect(found.filter { $0.hasSuffix("no") }.map { String($0.prefix(3)) } == ["14 "])
+        let idle = (0..<5).map { _ in ["A man standing .", "A man climbing .", "A man ."] }
+        let walkers = (0..<4).map { _ in ["A man kneeling .", "A man .", "A man ."] }
+        let nobody = (0..<20).map { _ in ["A woman .", "A woman .", "A woman ."] }
+        let actions = asked([.doing], of: riding + others + idle + walkers + nobody)
+        #expect(actions.contains { $0.contains("climbing") })
+        #expect(!actions.contains { $0.contains("standing") || $0.contains("kneeling") })
+        #expect(
+            actions.contains { $0.hasPrefix("17 ") && $0.contains("man riding") }, "the one who rides, not the others")
+        #expect(
+            PersonActions.read(CaptionTokens.words("A man riding a tall old dark brown horse .")) { $0 == "horse" }
+                .map(\.action.text) == ["riding"], "too long a group to be sure")
+    }
+
+    @Test("of a photo the rarest claims are affirmed, so many; denials go to photos that affirm most")
+    func drawing() {
+        func drawn(_ shown: [[Int]], photos: Int, most: Int) -> [[String]] {
+            let claims = BalancedClaims(names: shown.indices.map { "\($0)" }, shown: shown, photoCount: photos)
+            let all = claims.candidates(
+                most: most, order: { photo, _ in UInt64(photo) }, isFalse: { !shown[$0].contains($1) },
+                question: { claim, _ in "\(claim)" })
+            return shown.indices.map { claim in
+                all.filter { $0.question == "\(claim)" }.map { "\($0.photo) \($0.answer)" }
+            }
+        }
+        let rare = drawn([[0, 1, 2, 3], [0]], photos: 9, most: 1)
+        #expect(rare[0].filter { $0.hasSuffix("yes") } == ["1 yes", "2 yes", "3 yes"])
+        #expect(rare[1].first == "0 yes")
+        // Photos 0, 1 and 4 affirm one claim each, so each is denied one before photos 2 and 3, and none is twice.
+        #expect(
+            drawn([[0], [4], [1]], photos: 5, most: 1) == [["0 yes", "4 no"], ["4 yes", "1 no"], ["1 yes", "0 no"]])
+    }
 }
