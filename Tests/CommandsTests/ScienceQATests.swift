@@ -303,7 +303,7 @@ struct ScienceQAModelTests {
     @Test("a class without a problem has no accuracy, and a subset finds its images by the problems' own split")
     func subset() throws {
         let (report, failure) = try command(["--split", "minitest"]).measure()
-        #expect(failure == nil && report.accuracies[.all].count == 4)
+        #expect(failure == nil && report.accuracies[.all].count == 4 && report.accuracies[.image].count == 3)
         let (one, _) = try command(["--limit", "1"]).measure()
         let line = try ToolboxJSON.line(one)
         let object = try #require(try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any])
