@@ -15,7 +15,7 @@ fail() {
 [ $# -ge 2 ] || fail 64 "usage: demo.sh BIN BUNDLE [PHOTO]"
 bin=$(cd "$1" && pwd) || fail 64 "$1 is no directory"
 here=$(cd "$(dirname "$0")/.." && pwd)
-photo=${3:-$here/Tests/EndToEndTests/Fixtures/astronaut.jpg}
+photo=${3:-$here/Tests/CommandsTests/Fixtures/chelsea.jpg}
 [ -x "$bin/memvpd" ] && [ -x "$bin/memvpctl" ] || fail 64 "$bin has no memvpd and memvpctl: build them first"
 [ -f "$2/model.yaml" ] || fail 78 "$2 is no model bundle: run make models"
 bundle=$(cd "$2" && pwd)
@@ -46,28 +46,28 @@ sockets:
   metrics: $root/run/metrics.sock
 model: $bundle
 END
-cat >"$root/astronaut.yaml" <<END
+cat >"$root/photo.yaml" <<END
 version: 1
-image: astronaut.jpg
+image: photo.jpg
 tasks:
   - id: caption
     caption: { max_tokens: 40 }
-  - id: wearing
-    ask: "What is the woman wearing?"
-  - id: indoors
-    ask: "Is this indoors?"
+  - id: animal
+    ask: "What animal is this?"
+  - id: man
+    ask: "Is there a man?"
     answer: { choices: [yes, no] }
 END
-"$bin/memvpctl" check "$root/astronaut.yaml"
+"$bin/memvpctl" check "$root/photo.yaml"
 
 "$bin/memvpd" --config "$root/memvpd.yaml" &
 daemon=$!
-mv "$root/astronaut.yaml" "$root/inbox/"
+mv "$root/photo.yaml" "$root/inbox/"
 # Under a temporary name first, then moved: taken at once and never half written.
-cp "$photo" "$root/inbox/astronaut.jpg.part"
-mv "$root/inbox/astronaut.jpg.part" "$root/inbox/astronaut.jpg"
+cp "$photo" "$root/inbox/photo.jpg.part"
+mv "$root/inbox/photo.jpg.part" "$root/inbox/photo.jpg"
 
-answer=$root/outbox/astronaut.json
+answer=$root/outbox/photo.json
 left=600
 until [ -f "$answer" ]; do
     kill -0 "$daemon" 2>/dev/null || fail 70 "memvpd ended before it answered"
@@ -75,7 +75,7 @@ until [ -f "$answer" ]; do
     [ "$left" -gt 0 ] || fail 70 "no answer within a minute"
     sleep 0.1
 done
-echo "--- astronaut.json"
+echo "--- photo.json"
 cat "$answer"
 echo "--- memvpctl status"
 "$bin/memvpctl" status --socket "$root/run/control.sock"

@@ -33,6 +33,11 @@ struct ToolboxArgumentTests {
             ["convert", "adapter", "a", "--base", "b", "--name", "a", "--tasks", "caption,dance"],
             ["convert", "adapter", "a", "--base", "b", "--name", "a", "--tasks", ""],
             ["convert", "adapter", "a", "--base", "b", "--name", "a", "--tasks", "ask", "--lambda", "nan"],
+            ["data", "derive", "--data", "d", "--out", "o", "--kinds", "is-it"],
+            ["data", "derive", "--data", "d", "--out", "o", "--kinds", ""],
+            ["data", "derive", "--data", "d", "--out", "o", "--kinds", "is-this,,doing"],
+            ["data", "derive", "--data", "d", "--out", "o", "--things", "0"],
+            ["data", "derive", "--data", "d", "--out", "o", "--agreeing", "6"],
             ["convert", "gguf", "--out", "o"],
             ["convert", "gguf", "--export", "b", "--import", "f", "--out", "o"],
             ["convert", "gguf", "--import", "f", "--out", "o"],
@@ -274,5 +279,30 @@ struct ToolboxPartsTests {
         #expect(ToolboxTime.median([3, 1, 2]) == 2)
         #expect(ToolboxTime.median([4, 1, 3, 2]) == 2)
         #expect(ToolboxTime.rounded(1.23456, 2) == 1.23)
+    }
+
+    @Test("data derive makes the kinds that are asked for, and no others", arguments: ["is-this", "is-there,doing"])
+    func derivedKinds(kinds: String) throws {
+        let folder = FileManager.default.temporaryDirectory.appendingPathComponent("memvp-\(UUID().uuidString)").path
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        var lines: [String] = []
+        for photo in 0..<28 {
+            try Data().write(to: URL(fileURLWithPath: "\(folder)/\(photo).jpg"))
+            let text = photo % 2 == 0 ? "A man riding a horse , a dog ." : "A boy sitting on a bench , a cat ."
+            lines += Array(repeating: #"{"image": "\#(photo).jpg", "caption": "\#(text)"}"#, count: 3)
+        }
+        try lines.joined(separator: "\n").write(toFile: "\(folder)/c.jsonl", atomically: true, encoding: .utf8)
+        let command = try ToolboxDataDerive.parse([
+            "--data", "\(folder)/c.jsonl", "--out", "\(folder)/out.jsonl", "--kinds", kinds,
+        ])
+        try command.run()
+        let written = try String(contentsOfFile: "\(folder)/out.jsonl", encoding: .utf8)
+        let found = Set(
+            try written.split(separator: "\n").map { line in
+                let row = try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any]
+                return try #require(row?["kind"] as? String)
+            })
+        #expect(found == Set(kinds.split(separator: ",").map { "derived:\($0)" }))
     }
 }
