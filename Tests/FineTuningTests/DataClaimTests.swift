@@ -69,7 +69,7 @@ struct DataClaimTests {
     func plurals() {
         let words = ["boat", "beach", "city", "toy", "man", "box", "bus", "sheep", "knife"]
         #expect(
-            words.flatMap(CaptionNouns.plurals) == [
+            words.map(CaptionNouns.plural) == [
                 "boats", "beaches", "cities", "toys", "men", "boxes", "buses", "sheep", "knives",
             ])
         #expect(["umbrella", "unicycle", "dog", "one way street"].map(Lexicon.article) == ["an", "a", "a", "a"])

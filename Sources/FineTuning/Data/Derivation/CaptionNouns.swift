@@ -117,8 +117,8 @@ struct CaptionNouns {
     }
 
     private func noun(modifier: String?, _ word: String) -> CaptionNoun {
-        let plurals = Self.plurals(of: word)
-        var forms = Set(plurals + [word])
+        let plural = Self.plural(of: word)
+        var forms: Set = [word, plural]
         var open: Set<String> = []
         if let thing = Lexicon.things.first(where: { $0.forms.contains(word) }) {
             // What is named by its kind ("puppy") is not denied by another kind's name.
@@ -130,11 +130,9 @@ struct CaptionNouns {
         }
         let beside = lifts(beside: forms)
         open.formUnion(beside.open)
-        let plural = plurals.max { (frequency[$0] ?? 0, $1) < (frequency[$1] ?? 0, $0) }
-        let isSeen = plural.map { (frequency[$0] ?? 0) > 0 } ?? false
+        let before = modifier.map { "\($0) " } ?? ""
         return CaptionNoun(
-            name: (modifier.map { "\($0) " } ?? "") + word,
-            plural: isSeen ? plural.map { (modifier.map { "\($0) " } ?? "") + $0 } : nil,
+            name: before + word, plural: frequency[plural] == nil ? nil : before + plural,
             forms: forms, modifier: modifier, open: open, nearness: beside.nearness)
     }
 
@@ -159,12 +157,12 @@ struct CaptionNouns {
         return (open, nearness)
     }
 
-    /// The plurals that a word may have.
-    static func plurals(of word: String) -> [String] {
-        if let irregular = Lexicon.plurals[word] { return [irregular] }
+    /// The plural of a word.
+    static func plural(of word: String) -> String {
+        if let irregular = Lexicon.plurals[word] { return irregular }
         if word.hasSuffix("y"), let before = word.dropLast().last, !"aeiou".contains(before) {
-            return [word.dropLast() + "ies"]
+            return word.dropLast() + "ies"
         }
-        return ["s", "x", "ch", "sh"].contains(where: word.hasSuffix) ? [word + "es"] : [word + "s"]
+        return word + (["s", "x", "ch", "sh"].contains(where: word.hasSuffix) ? "es" : "s")
     }
 }
