@@ -29,11 +29,13 @@ public struct Adapter: @unchecked Sendable {
         public var scale: Float
         /// Where the image goes.
         public var prompting: Prompting
+        /// What of the encoder the features are.
+        public var layers: FeatureLayers
 
         /// Shapes and constants; `Adapter.init` checks them.
         public init(
             features: Int, hidden: Int, width: Int, slots: Int, lambda: Float, scale: Float,
-            prompting: Prompting = .memory
+            prompting: Prompting = .memory, layers: FeatureLayers = .result
         ) {
             self.features = features
             self.hidden = hidden
@@ -42,6 +44,7 @@ public struct Adapter: @unchecked Sendable {
             self.lambda = lambda
             self.scale = scale
             self.prompting = prompting
+            self.layers = layers
         }
 
         /// Names and shapes of the trained tensors, in the order of adapter files.
@@ -144,7 +147,8 @@ public struct Adapter: @unchecked Sendable {
     public init(_ configuration: Configuration, tensors: Tensors, precision: Precision) throws(Failure) {
         let c = configuration
         guard (1...65_536).contains(c.features), (1...65_536).contains(c.hidden), (1...65_536).contains(c.width),
-            (1...4_096).contains(c.slots), c.lambda.isFinite, c.scale.isFinite
+            (1...4_096).contains(c.slots), c.lambda.isFinite, c.scale.isFinite,
+            c.layers.blocks.allSatisfy(\.factor.isFinite)
         else { throw Failure(.modelInvalid, "adapter", "has a shape or a constant out of range") }
         guard (tensors.e2 != nil) == (c.prompting == .memory) else {
             throw Failure(.modelInvalid, "tensor e2", "belongs to prompting by memory, and to that alone")

@@ -3,6 +3,7 @@
 public import Diagnostics
 public import ModelFile
 internal import Tensor
+internal import Vision
 
 /// Which base model an adapter belongs to: the hashes of the files that the base was converted from, so that the int8
 /// bundle and its float32 twin are the same base.
@@ -77,7 +78,7 @@ public enum AdapterFile {
             features: try file.integer("memvp.features"), hidden: try file.integer("memvp.hidden"),
             width: try file.integer("memvp.width"), slots: try file.integer("memvp.slots"),
             lambda: try file.float("memvp.lambda"), scale: try file.float("memvp.scale"),
-            prompting: try prompting(of: file)
+            prompting: try prompting(of: file), layers: try layers(of: file)
         )
         guard
             [configuration.features, configuration.hidden, configuration.width, configuration.slots].allSatisfy({
@@ -103,6 +104,18 @@ public enum AdapterFile {
                 .modelUnsupported, "\(file.path): memvp.prompting", "is \(name)", hint: "Known are \(known).")
         }
         return prompting
+    }
+
+    /// What of the encoder the features are; a file that does not say reads its result.
+    private static func layers(of file: GGUFFile) throws(Failure) -> FeatureLayers {
+        guard let indices = try file.metadata.optionalIntegers("memvp.feature.blocks") else { return .result }
+        let factors = try file.metadata.floats("memvp.feature.factors")
+        guard !indices.isEmpty, indices.count <= 256, factors.count == indices.count, factors.allSatisfy(\.isFinite)
+        else {
+            throw Failure(
+                .modelInvalid, "\(file.path): memvp.feature.*", "are not some blocks and as many finite factors")
+        }
+        return FeatureLayers(blocks: zip(indices, factors).map { FeatureLayers.Block(index: $0, factor: $1) })
     }
 
     /// What stands beside the vision encoder; nil when the file has no such keys.
@@ -144,6 +157,12 @@ public enum AdapterFile {
         ]
         // Absent for memory, so that such files are to the byte what they always were.
         if c.prompting != .memory { metadata.append(("memvp.prompting", .string(c.prompting.rawValue))) }
+        if !c.layers.blocks.isEmpty {
+            metadata += [
+                ("memvp.feature.blocks", .int32s(c.layers.blocks.map { Int32($0.index) })),
+                ("memvp.feature.factors", .float32s(c.layers.blocks.map(\.factor))),
+            ]
+        }
         var shapes = c.shapes
         var values = tensors.named.map(\.values)
         if let vision = tensors.vision {

@@ -23,7 +23,9 @@ extension AdapterFile {
             else {
                 throw Failure(
                     .adapterMismatch, path, "has other shapes or constants than \(first)",
-                    hint: "Only adapters with the same slots, hidden width, λ, s and prompting have a mean.")
+                    hint:
+                        "Only adapters with the same slots, hidden width, λ, s, prompting and feature blocks have a mean."
+                )
             }
             for (matrix, row) in values.enumerated() {
                 for (index, value) in row.enumerated() { sums[matrix][index] += Double(value) }

@@ -53,7 +53,7 @@ public final class Answerer {
     ) throws(Failure) {
         for (name, adapter) in additional {
             let c = adapter.configuration
-            guard c.width == bundle.language.configuration.width, c.features == bundle.vision.features,
+            guard c.width == bundle.language.configuration.width, c.features == bundle.vision.width(of: c.layers),
                 adapter.precision == bundle.precision, adapter.vision.map({ bundle.vision.fits($0) }) ?? true
             else { throw Failure(.adapterMismatch, "adapter \(name)", "does not fit the model \(bundle.path)") }
         }
@@ -192,21 +192,24 @@ public final class Answerer {
         _ image: PreparedImage?, adapters names: Set<String>
     ) throws(Failure) -> [String: VisualPrompt] {
         var images: [String: VisualPrompt] = [:]
-        // The bare encoder's features serve all adapters that bring nothing of their own beside it.
-        var shared: FloatRows?
-        for name in names.sorted(by: { isBare($0) && !isBare($1) || isBare($0) == isBare($1) && $0 < $1 }) {
-            var features = isBare(name) ? shared : nil
-            if let image, features == nil {
-                features = vision.encode(image.pixels.span, adapters: adapters[name]?.vision)
-                if isBare(name) { shared = features }
-            }
+        // One pass of the bare encoder serves all adapters that bring nothing of their own beside it.
+        let bare = names.filter { adapters[$0]?.vision == nil }.sorted()
+        let layers = Array(Set(bare.compactMap { adapters[$0]?.configuration.layers }))
+        var shared: [FeatureLayers: FloatRows] = [:]
+        if let image, !layers.isEmpty {
+            let features = vision.encode(image.pixels.span, layers: layers)
+            shared = Dictionary(uniqueKeysWithValues: zip(layers, features))
+        }
+        for name in bare {
+            let features = adapters[name].flatMap { shared[$0.configuration.layers] }
+            images[name] = try projector(name).visualPrompt(of: features, compute: compute)
+        }
+        for name in names.subtracting(bare).sorted() {
+            let features = image.map { vision.encode($0.pixels.span, adapters: adapters[name]?.vision) }
             images[name] = try projector(name).visualPrompt(of: features, compute: compute)
         }
         return images
     }
-
-    /// Whether an adapter takes the encoder's features as they are.
-    private func isBare(_ name: String) -> Bool { adapters[name]?.vision == nil }
 
     private func projector(_ name: String) throws(Failure) -> VisualProjector {
         if let projector = projectors[name] { return projector }

@@ -192,7 +192,7 @@ public enum BundleBuilder {
         let encoder = try VisionEncoder(file: vision)
         let width = try language.integer("llama.embedding_length")
         let fits =
-            configuration.width == width && configuration.features == encoder.features
+            configuration.width == width && configuration.features == encoder.width(of: configuration.layers)
             && configuration.slots >= encoder.patches
         guard fits else {
             throw Failure(

@@ -106,7 +106,8 @@ public final class ModelBundle: Sendable {
         _ adapter: Adapter, named path: String, _ language: LlamaModel, _ vision: VisionEncoder
     ) throws(Failure) {
         let c = adapter.configuration
-        guard c.width == language.configuration.width, c.features == vision.features, c.slots >= vision.patches,
+        guard c.width == language.configuration.width, c.features == vision.width(of: c.layers),
+            c.slots >= vision.patches,
             adapter.vision.map({ vision.fits($0) }) ?? true
         else {
             throw Failure(

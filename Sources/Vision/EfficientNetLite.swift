@@ -158,8 +158,10 @@ public final class EfficientNetState {
     let stemOutput: FloatRows  // [(side / 2)², stem]
     let maps: [Maps]
     let headOperand: ProductInput  // [patches, last output]
-    /// The result of the last image. [patches, head]
+    /// The result of the last image, where it was asked for. [patches, head]
     public let features: FloatRows
+    /// The features of layers that were asked for so far: allocated once for each.
+    private var gatherings: [FeatureLayers: FeatureGathering] = [:]
 
     /// Buffers for one image at a time.
     public init(_ configuration: EfficientNetConfiguration) {
@@ -206,11 +208,18 @@ public final class EfficientNetState {
         headOperand = ProductInput(precision: precision, capacity: side * side, columns: input.columns)
         features = FloatRows(capacity: side * side, columns: configuration.head)
     }
+
+    func gathering(_ layers: FeatureLayers, of configuration: EfficientNetConfiguration) -> FeatureGathering? {
+        if let known = gatherings[layers] { return known }
+        let made = FeatureGathering(layers, of: configuration)
+        gatherings[layers] = made
+        return made
+    }
 }
 
 // MARK: - Model
 
-/// An EfficientNet-Lite encoder: an image becomes the rows of the head convolution, one a patch.
+/// An EfficientNet-Lite encoder: an image becomes the rows of the head convolution, or those of blocks before it, one a patch.
 public final class EfficientNetLite: Sendable {
     /// The encoder's shape.
     public let configuration: EfficientNetConfiguration
@@ -225,12 +234,17 @@ public final class EfficientNetLite: Sendable {
         self.weights = weights
     }
 
-    /// Encodes one normalised image; the features stand in `state.features` until the next call.
+    /// Encodes one normalised image; the features stand until the next call.
     ///
-    /// - Parameter pixels: [side, side, 3], row-major, normalised.
-    /// - Returns: [patches, head], row-major over the grid.
-    public func encode(_ pixels: Span<Float>, state: EfficientNetState, compute: Compute) -> FloatRows {
+    /// - Parameters:
+    ///   - pixels: [side, side, 3], row-major, normalised.
+    ///   - layers: what is asked for, each of which `configuration` has.
+    /// - Returns: for each of `layers` [patches, width], row-major over the grid.
+    public func encode(
+        _ pixels: Span<Float>, layers: [FeatureLayers] = [.result], state: EfficientNetState, compute: Compute
+    ) -> [FloatRows] {
         precondition(pixels.count == configuration.side * configuration.side * 3)
+        let gatherings = layers.map { state.gathering($0, of: configuration) }
         unfold(pixels, into: state.unfolded)
         let stemRows = state.unfolded.capacity
         compute.loadTensor(state.unfoldedOperand, from: state.unfolded, rows: stemRows)
@@ -241,10 +255,13 @@ public final class EfficientNetLite: Sendable {
             input = invertedBottleneck(
                 input, side: side, block, weights.blocks[index], state.maps[index], compute: compute)
             side = (side + block.stride - 1) / block.stride
+            for gathering in gatherings { gathering?.take(input, ofBlock: index, side: side) }
         }
-        compute.loadTensor(state.headOperand, from: input, rows: side * side)
-        product(state.headOperand, weights.head, clamp: Self.relu6, into: state.features, compute: compute)
-        return state.features
+        if layers.contains(.result) {
+            compute.loadTensor(state.headOperand, from: input, rows: side * side)
+            product(state.headOperand, weights.head, clamp: Self.relu6, into: state.features, compute: compute)
+        }
+        return gatherings.map { $0?.rows ?? state.features }
     }
 
     /// y = project(ReLU6(depthwise(ReLU6(expand(x))))) (+ x when residual)

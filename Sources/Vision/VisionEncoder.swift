@@ -39,11 +39,27 @@ public enum VisionEncoder: Sendable {
         }
     }
 
-    /// Width of a feature.
+    /// Width of the encoder's result.
     public var features: Int {
         switch self {
         case .efficientNet(let encoder): return encoder.configuration.head
         case .clip(let encoder): return encoder.configuration.width
+        }
+    }
+
+    /// Width of the features that `layers` are; nil where this encoder does not have them.
+    public func width(of layers: FeatureLayers) -> Int? {
+        switch self {
+        case .efficientNet(let encoder): return encoder.configuration.width(of: layers)
+        case .clip(let encoder): return layers == .result ? encoder.configuration.width : nil
+        }
+    }
+
+    /// The factor of each column of the features that `layers` are; empty for the result, which has none. [width]
+    public func factors(of layers: FeatureLayers) -> [Float] {
+        guard case .efficientNet(let encoder) = self, width(of: layers) != nil else { return [] }
+        return layers.blocks.flatMap { layer in
+            [Float](repeating: layer.factor, count: encoder.configuration.blocks[layer.index].output)
         }
     }
 
@@ -52,6 +68,23 @@ public enum VisionEncoder: Sendable {
         switch self {
         case .efficientNet(let encoder): return encoder.configuration.precision
         case .clip(let encoder): return encoder.configuration.precision
+        }
+    }
+
+    /// The last block of each of the last three stages, which are runs of blocks of one width; the last stage first. Empty where an
+    /// adapter can read the result only.
+    public var stageBlocks: [Int] {
+        guard case .efficientNet(let encoder) = self else { return [] }
+        let blocks = encoder.configuration.blocks
+        let ends = blocks.indices.filter { $0 + 1 == blocks.count || blocks[$0].output != blocks[$0 + 1].output }
+        return ends.reversed().prefix(3).map { $0 }
+    }
+
+    /// The blocks whose outputs an adapter can read, in words.
+    public var blockRange: String {
+        switch self {
+        case .efficientNet(let encoder): return "0 to \(encoder.configuration.blocks.count - 1)"
+        case .clip: return "none: it has a result only"
         }
     }
 
@@ -104,12 +137,24 @@ public final class VisionWorker {
     /// - Parameters:
     ///   - pixels: [side, side, 3], row-major, normalised.
     ///   - adapters: those that were trained beside the encoder and `fit` it, if any.
-    /// - Returns: [patches, features], row-major over the grid.
-    public func encode(_ pixels: Span<Float>, adapters: CLIPAdapters? = nil) -> FloatRows {
+    ///   - layers: what is asked for; the encoder has it (`VisionEncoder.width(of:)`).
+    /// - Returns: [patches, width], row-major over the grid.
+    public func encode(
+        _ pixels: Span<Float>, layers: FeatureLayers = .result, adapters: CLIPAdapters? = nil
+    ) -> FloatRows {
+        encode(pixels, layers: [layers], adapters: adapters)[0]
+    }
+
+    /// The same for several layers at once: the blocks that they share are computed once.
+    public func encode(
+        _ pixels: Span<Float>, layers: [FeatureLayers], adapters: CLIPAdapters? = nil
+    ) -> [FloatRows] {
         switch state {
-        case .efficientNet(let model, let state): return model.encode(pixels, state: state, compute: compute)
+        case .efficientNet(let model, let state):
+            return model.encode(pixels, layers: layers, state: state, compute: compute)
         case .clip(let model, let state):
-            return model.encode(pixels, adapters: adapters, state: state, compute: compute)
+            let rows = model.encode(pixels, adapters: adapters, state: state, compute: compute)
+            return layers.map { _ in rows }
         }
     }
 }

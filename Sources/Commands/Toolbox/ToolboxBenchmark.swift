@@ -83,12 +83,13 @@ struct ToolboxBenchmark {
     ) throws(Failure) {
         let adapter = try ToolboxModel.adapter(nil, for: .caption, in: bundle)
         let vision = VisionWorker(bundle.vision, compute: compute)
-        var features = vision.encode(image.pixels.span, adapters: adapter.vision)
+        var features = vision.encode(image.pixels.span, layers: adapter.configuration.layers, adapters: adapter.vision)
         var times: [Double] = []
         for _ in 0..<runs {
             times.append(
                 ToolboxTime.measure {
-                    features = vision.encode(image.pixels.span, adapters: adapter.vision)
+                    features = vision.encode(
+                        image.pixels.span, layers: adapter.configuration.layers, adapters: adapter.vision)
                 })
         }
         report.milliseconds["vision"] = Self.milliseconds(ToolboxTime.median(times))

@@ -106,7 +106,8 @@ final class ToolboxCaptionScorer {
             prepared = try bundle.prepare(photo: bytes)
         } catch { throw error.about(photo) }
         images += 1
-        let features = vision.encode(prepared.pixels.span, adapters: adapter.vision)
+        let features = vision.encode(
+            prepared.pixels.span, layers: adapter.configuration.layers, adapters: adapter.vision)
         return try projector.visualPrompt(of: features, compute: compute)
     }
 }

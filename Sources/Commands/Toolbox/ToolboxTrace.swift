@@ -81,7 +81,8 @@ struct ToolboxTrace: ParsableCommand {
         }
     }
 
-    /// The image as the adapter shows it, with `pixels`, `vision` and `projected` on the way.
+    /// The image as the adapter shows it, with `pixels`, `vision` (the encoder's result), `vision.blocks` (where the
+    /// adapter reads blocks instead) and `projected` on the way.
     private func see(
         _ bundle: ModelBundle, _ compute: Compute, into trace: inout ToolboxTraceFile
     ) throws(Failure) -> VisualPrompt? {
@@ -90,10 +91,12 @@ struct ToolboxTrace: ParsableCommand {
         if let interleaved = try normalisedPixels(bundle) {
             let side = bundle.vision.side
             trace.add("pixels", [1, 3, side, side], Self.planes(interleaved, side: side))
+            let layers = chosen?.configuration.layers ?? .result
             let rows = VisionWorker(bundle.vision, compute: compute).encode(
-                interleaved.span, adapters: chosen?.vision)
-            trace.add("vision", rows, count: bundle.vision.patches)
-            features = rows
+                interleaved.span, layers: [.result, layers], adapters: chosen?.vision)
+            trace.add("vision", rows[0], count: bundle.vision.patches)
+            if layers != .result { trace.add("vision.blocks", rows[1], count: bundle.vision.patches) }
+            features = rows[1]
         }
         guard let chosen else { return nil }
         let patches = bundle.vision.patches
