@@ -48,6 +48,9 @@ struct ToolboxTrain: ParsableCommand {
     @Option(help: "The highest learning rate.")
     var learningRate: Float = 0.012
 
+    @Option(help: "The highest learning rate of the projector; by default --learning-rate · min(1, 0.025 / λ).")
+    var projectorRate: Float?
+
     @Option(help: "Steps of linear warm-up.")
     var warmUp = 30
 
@@ -69,8 +72,14 @@ struct ToolboxTrain: ParsableCommand {
     @Option(help: "Hidden width of the projector.")
     var hidden = 128
 
+    @Option(
+        help: ArgumentHelp(
+            "What of the encoder the adapter reads: its result, or the outputs of blocks, counted from 0, side by side. By default the last blocks of its last three stages, where it has such.",
+            valueName: "result|block,block,..."))
+    var featureBlocks: String?
+
     @Option(help: "λ: scales the projected features.")
-    var lambda: Float = 0.01
+    var lambda: Float = 0.1
 
     @Option(help: "s: scales the memory's contribution.")
     var scale: Float = 0.1
@@ -155,11 +164,16 @@ struct ToolboxTrain: ParsableCommand {
             throw ValidationError(
                 "--\(name) is \(value); it must be \(range.lowerBound) to \(range.upperBound).")
         }
-        guard learningRate > 0, learningRate.isFinite, clip >= 0, weightDecay >= 0, (0..<1).contains(dropout),
+        if let featureBlocks, Self.blocks(featureBlocks) == nil {
+            throw ValidationError(
+                "--feature-blocks is \(featureBlocks); it must be result, or numbers from 0 like 20,19,14.")
+        }
+        guard learningRate > 0, learningRate.isFinite, (projectorRate ?? 1) > 0, (projectorRate ?? 1).isFinite,
+            clip >= 0, weightDecay >= 0, (0..<1).contains(dropout),
             (0..<1).contains(average)
         else {
             throw ValidationError(
-                "--learning-rate must be positive, --clip and --weight-decay at least 0, "
+                "--learning-rate and --projector-rate must be positive, --clip and --weight-decay at least 0, "
                     + "--dropout and --average at least 0 and less than 1.")
         }
     }
@@ -172,11 +186,13 @@ struct ToolboxTrain: ParsableCommand {
         let training = try rows(data, split, policy)
         let checking = try rows(validation, validationSplit, policy)
         let configuration = TrainingConfiguration(
-            batch: batch, steps: steps, learningRate: learningRate, warmUp: warmUp,
+            batch: batch, steps: steps, learningRate: learningRate, projectorRate: projectorRate,
+            warmUp: warmUp,
             adamW: AdamWConfiguration(weightDecay: weightDecay), clip: clip, seed: seed,
             prompting: prompting.kind, slots: slots ?? bundle.vision.patches, hidden: hidden, lambda: lambda,
             scale: scale,
-            freezesVision: freezeVision, visionRank: visionRank, views: views, dropout: dropout, averaging: average,
+            freezesVision: freezeVision, visionRank: visionRank,
+            featureBlocks: featureBlocks.flatMap(Self.blocks), views: views, dropout: dropout, averaging: average,
             weighsConsensus: reward == .consensus, rewardedSamples: reward == .cider ? samples : 0,
             validateEvery: validateEvery,
             checkpointEvery: checkpointEvery)
@@ -190,6 +206,13 @@ struct ToolboxTrain: ParsableCommand {
             training: training, validation: checking, badRows: policy, resume: resume, stop: ToolboxInterrupt.happened)
         view.end(finished ? "\(out) is written." : "Stopped; --resume goes on from the checkpoint.")
         if !finished { throw ExitCode(75) }
+    }
+
+    /// "20,19,14" as numbers, "result" as none; nil for anything else.
+    private static func blocks(_ text: String) -> [Int]? {
+        if text == "result" { return [] }
+        let numbers = text.split(separator: ",", omittingEmptySubsequences: false).map { Int($0) }
+        return numbers.allSatisfy { $0.map { $0 >= 0 } ?? false } ? numbers.compactMap { $0 } : nil
     }
 
     private func rows(_ paths: [String], _ split: String, _ policy: BadRowPolicy) throws(Failure) -> [ExampleRow] {

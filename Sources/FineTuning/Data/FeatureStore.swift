@@ -17,6 +17,8 @@ final class FeatureStore {
     let patches: Int
     /// Width of a patch's features.
     let width: Int
+    /// What the features' columns are multiplied by when they are read; empty for as they are. [width]
+    private let factors: [Float]
     private let dataPath: String
     private let data: FileDescriptor
     private let index: FileDescriptor
@@ -28,8 +30,14 @@ final class FeatureStore {
 
     /// Opens or makes the store of `encoder` in `directory`.
     ///
-    /// - Parameter encoder: what the features depend on beside the photo, as a file name: hash of encoder and geometry.
-    init(directory: String, encoder: String, patches: Int, width: Int) throws(Failure) {
+    /// - Parameters:
+    ///   - encoder: what the stored features depend on beside the photo, as a file name: hash of encoder, layers and geometry.
+    ///   - factors: of each column, applied to what is read. [width]
+    init(
+        directory: String, encoder: String, patches: Int, width: Int, factors: [Float] = []
+    ) throws(Failure) {
+        precondition(factors.isEmpty || factors.count == width)
+        self.factors = factors
         self.patches = patches
         self.width = width
         dataPath = "\(directory)/\(encoder).f16"
@@ -103,6 +111,12 @@ final class FeatureStore {
         if mapping == nil || offset + recordBytes > (mapping?.count ?? 0) { mapping = try MappedFile(path: dataPath) }
         guard let mapping, compute.expandHalf(mapping, offset: offset, rows: patches, into: rows, at: row) else {
             throw Failure(.inputOutput, dataPath, "is shorter than its index says", hint: "Delete it and try again.")
+        }
+        guard !factors.isEmpty else { return }
+        rows.storage.withMutableSpan { span in
+            for patch in row..<row + patches {
+                for (column, factor) in factors.enumerated() { span[patch * rows.stride + column] *= factor }
+            }
         }
     }
 

@@ -30,16 +30,19 @@ final class AnswerDrawing {
     private let features: FloatRows  // [patches, features]
     private let longest: Int
 
-    /// Room for `streams` answers at a time of up to `longest` tokens.
-    init(bundle: ModelBundle, compute: Compute, photos: PhotoSource, slots: Int, streams: Int, longest: Int) {
+    /// Room for `streams` answers at a time of up to `longest` tokens, under adapters of `shape`.
+    init(
+        bundle: ModelBundle, compute: Compute, photos: PhotoSource, shape: Adapter.Configuration, streams: Int,
+        longest: Int
+    ) {
         self.bundle = bundle
         self.compute = compute
         self.photos = photos
         self.longest = longest
         engine = Engine(
             model: bundle.language, compute: compute,
-            limits: EngineLimits(streams: streams, rows: 512, positions: bundle.language.positions, slots: slots))
-        features = FloatRows(capacity: bundle.vision.patches, columns: bundle.vision.features)
+            limits: EngineLimits(streams: streams, rows: 512, positions: bundle.language.positions, slots: shape.slots))
+        features = FloatRows(capacity: bundle.vision.patches, columns: shape.features)
     }
 
     /// The answers to each request, in the order of its samplings.

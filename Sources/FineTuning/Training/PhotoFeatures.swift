@@ -59,12 +59,14 @@ final class PhotoFeatures {
     private let bundle: ModelBundle
     private let vision: VisionWorker
     private let frozen: CLIPAdapters?
+    private let layers: FeatureLayers
     private var keys: [String: [String]] = [:]
 
     /// Features under `bundle`'s encoder with what `adapter` has beside its blocks; frozen ones are kept in `directory`.
     init(bundle: ModelBundle, compute: Compute, directory: String, adapter: TrainableAdapter) throws(Failure) {
         self.bundle = bundle
         vision = VisionWorker(bundle.vision, compute: compute)
+        layers = adapter.configuration.layers
         if let parameters = adapter.vision, !adapter.freezesVision, case .clip(let model) = bundle.vision {
             frozen = nil
             source = .trained(try VisionGradient(model: model, compute: compute, adapters: parameters)) {
@@ -86,10 +88,12 @@ final class PhotoFeatures {
         let identity =
             "\(bundle.description.files["vision.gguf"] ?? "") \(image.side) \(image.divisor) \(image.mean) "
             + "\(image.deviation)" + (beside.map { "\($0.scale) \($0.fc1) \($0.fc2)" } ?? "")
+            + (layers == .result ? "" : "blocks \(layers.blocks.map(\.index))")
         source = .stored(
             try FeatureStore(
                 directory: directory, encoder: String(ModelBundle.sha256(of: Array(identity.utf8)).prefix(24)),
-                patches: bundle.vision.patches, width: bundle.vision.features))
+                patches: bundle.vision.patches, width: adapter.configuration.features,
+                factors: bundle.vision.factors(of: layers)))
     }
 
     /// Lets other runs fill the store.
@@ -112,7 +116,7 @@ final class PhotoFeatures {
                 found.append(key)
                 if store.holds(key) { continue }
                 let pixels = try Self.prepared(bytes, path, bundle, PhotoViews.view(number, of: hash)).pixels
-                try store.append(key, features: vision.encode(pixels.span, adapters: frozen))
+                try store.append(key, features: vision.encode(pixels.span, layers: layers.unscaled, adapters: frozen))
             }
         } else {
             _ = try Self.prepared(bytes, path, bundle, .whole)

@@ -60,6 +60,8 @@ public struct TrainingRecord: Codable, Sendable {
 final class RunDirectory {
     let path: String
     var checkpointPath: String { Self.checkpoint(in: path) }
+    /// The adapter as of the last checkpoint, to be tried while the run goes on.
+    var adapterPath: String { "\(path)/adapter.gguf" }
     private let log: FileDescriptor
     private(set) var records: [TrainingRecord] = []
 

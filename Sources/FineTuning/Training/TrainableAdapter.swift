@@ -99,6 +99,11 @@ final class TrainableAdapter {
             + (freezesVision ? [] : vision?.parameters ?? [])
     }
 
+    /// Whether `parameter` is one of the projector's, which may have a learning rate of its own.
+    func isOfProjector(_ parameter: Parameter) -> Bool {
+        [fc1Weight, fc1Bias, fc2Weight, fc2Bias].contains { $0 === parameter }
+    }
+
     /// What V is joined with, and the factor of the sum: keys V + E₁ and values s · (V + E₂), or image tokens V + E₁.
     var embeddings: [(parameter: Parameter, factor: Float)] {
         [(e1, 1)] + (e2.map { [($0, configuration.scale)] } ?? [])
@@ -147,6 +152,22 @@ final class TrainableAdapter {
                 fc2Bias: [Float](repeating: 0, count: c.width), e1: e1,
                 e2: c.prompting == .memory ? [Float](repeating: 0, count: c.slots * c.width) : nil, vision: vision),
             freezesVision: false)
+    }
+
+    /// An adapter with rows added up to `slots`: E₁ normal with deviation 0.05 and E₂ zero, so that a memory answers as it did.
+    ///
+    /// The rows stand behind the patches' own, where V is zero: they are memory of the task alone. Fewer slots change nothing.
+    static func widened(
+        _ shape: Adapter.Configuration, _ tensors: Adapter.Tensors, slots: Int, seed: UInt64
+    ) -> (Adapter.Configuration, Adapter.Tensors) {
+        guard slots > shape.slots else { return (shape, tensors) }
+        var (shape, tensors) = (shape, tensors)
+        let added = (slots - shape.slots) * shape.width
+        var random = TrainingRandom(seed: seed, stream: 0x51075)
+        tensors.e1 += (0..<added).map { _ in Float(0.05 * random.normal()) }
+        tensors.e2? += [Float](repeating: 0, count: added)
+        shape.slots = slots
+        return (shape, tensors)
     }
 
     /// Takes the present values into their running mean (Polyak and Juditsky, 1992) after step `step`, counted from 1.

@@ -92,7 +92,7 @@ public final class Trainer {
                 .cannotCreate, files.run, "holds the checkpoint of a run, which a new one would overwrite",
                 hint: "Go on from it with --resume, name another --out, or remove the directory.")
         }
-        let adapter = try makeAdapter()
+        let adapter = try makeAdapter(rows)
         let features = try PhotoFeatures(
             bundle: bundle, compute: compute, directory: files.cache, adapter: adapter)
         let limit = try longestText(beside: adapter.configuration.imageTokens)
@@ -108,7 +108,7 @@ public final class Trainer {
             bundle: bundle, compute: compute, adapter: adapter, photos: features.source, rows: Self.rows,
             sequences: min(configuration.batch, Self.sequences))
         let drawing = AnswerDrawing(
-            bundle: bundle, compute: compute, photos: features.source, slots: adapter.configuration.slots,
+            bundle: bundle, compute: compute, photos: features.source, shape: adapter.configuration,
             streams: Self.sequences, longest: Self.longestAnswer)
         let lessons = try Lessons(bundle, Array(zip(training, tasks)), drawing, configuration)
         let checks = Checks(
@@ -167,15 +167,21 @@ public final class Trainer {
             if isLast || stopping || (step + 1) % c.checkpointEvery == 0 {
                 try Checkpoint.save(
                     adapter, step: step + 1, configuration: c, dataHash: dataHash, to: directory.checkpointPath)
+                try write(adapter, to: directory.adapterPath)
                 try directory.draw()
             }
             if stopping && !isLast { return false }
         }
-        try AdapterFile.write(
-            adapter.configuration, tensors: adapter.withAverage { adapter.tensors }, base: bundle.base,
-            name: "\(bundle.description.name) adapter", to: files.output)
+        try write(adapter, to: files.output)
         try directory.append(TrainingRecord("end", step: c.steps))
         return true
+    }
+
+    /// Writes the adapter as validations show it.
+    private func write(_ adapter: TrainableAdapter, to path: String) throws(Failure) {
+        try AdapterFile.write(
+            adapter.configuration, tensors: adapter.withAverage { adapter.tensors }, base: bundle.base,
+            name: "\(bundle.description.name) adapter", to: path)
     }
 
     private func validate(
@@ -194,7 +200,7 @@ public final class Trainer {
             var warning = TrainingRecord("warning", step: step)
             warning.note =
                 "every answer is \"\(answer)\". If that stays so, the rate is too high: begin again with a tenth of the "
-                + "--learning-rate and ten times the --lambda, or with an adapter (--initial)."
+                + "--learning-rate, or with an adapter (--initial)."
             try directory.append(warning)
             watch(.record(warning))
         }
@@ -262,7 +268,7 @@ public final class Trainer {
         return limit
     }
 
-    private func makeAdapter() throws(Failure) -> TrainableAdapter {
+    private func makeAdapter(_ rows: [ExampleRow]) throws(Failure) -> TrainableAdapter {
         let c = configuration
         if let path = files.initial {
             let (shape, tensors) = try AdapterFile.tensors(path: path, base: bundle.base)
@@ -276,8 +282,17 @@ public final class Trainer {
                     "was trained with prompting by \(shape.prompting.rawValue)",
                     hint: "Give --prompting \(shape.prompting.rawValue), or begin with another adapter.")
             }
-            return TrainableAdapter(shape, tensors: tensors, freezesVision: configuration.freezesVision)
+            guard c.featureBlocks ?? shape.layers.blocks.map(\.index) == shape.layers.blocks.map(\.index) else {
+                throw Failure(
+                    .configurationInvalid, "--initial \(path)",
+                    "reads \(shape.layers.blocks.isEmpty ? "the encoder's result" : "the blocks \(shape.layers.blocks.map(\.index))")",
+                    hint: "Leave --feature-blocks out, or begin with another adapter.")
+            }
+            let (wide, widened) = TrainableAdapter.widened(shape, tensors, slots: c.slots, seed: c.seed)
+            return TrainableAdapter(wide, tensors: widened, freezesVision: configuration.freezesVision)
         }
+        let layers = try FeatureScale.layers(
+            c.featureBlocks ?? bundle.vision.stageBlocks, of: rows, bundle: bundle, compute: compute)
         guard c.slots >= bundle.vision.patches else {
             throw Failure(
                 .configurationInvalid, "--slots \(c.slots)",
@@ -285,9 +300,9 @@ public final class Trainer {
         }
         return TrainableAdapter(
             Adapter.Configuration(
-                features: bundle.vision.features, hidden: c.hidden,
+                features: bundle.vision.width(of: layers) ?? bundle.vision.features, hidden: c.hidden,
                 width: bundle.language.configuration.width, slots: c.slots, lambda: c.lambda, scale: c.scale,
-                prompting: c.prompting),
+                prompting: c.prompting, layers: layers),
             seed: c.seed, visionBlocks: c.freezesVision ? 0 : bundle.vision.trainableBlocks,
             visionRank: c.visionRank)
     }

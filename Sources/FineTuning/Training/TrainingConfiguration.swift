@@ -10,6 +10,8 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
     public var steps: Int
     /// The highest learning rate.
     public var learningRate: Float
+    /// The highest learning rate of the projector; nil for one that moves V no faster than 0.025 times the rate of E₁ and E₂.
+    public var projectorRate: Float?
     /// Steps of linear warm-up.
     public var warmUp: Int
     /// The optimiser's constants.
@@ -32,6 +34,9 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
     public var freezesVision: Bool
     /// Inner width of the adapters beside a vision transformer's MLPs.
     public var visionRank: Int
+    /// Blocks of the encoder that the adapter reads, side by side; none for the encoder's result. Nil for what the adapter to begin with
+    /// reads, or else the ends of the last three stages (`VisionEncoder.stageBlocks`).
+    public var featureBlocks: [Int]?
     /// Views of each photo that are shown in turn (`PhotoViews`); 1 shows the whole alone.
     public var views: Int
     /// The part of a photo's feature channels that each step leaves out.
@@ -51,10 +56,10 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
 
     /// Settings with the defaults of the command line (docs/TRAINING.md says where they come from).
     public init(
-        batch: Int = 64, steps: Int = 2_000, learningRate: Float = 0.012, warmUp: Int = 30,
+        batch: Int = 64, steps: Int = 2_000, learningRate: Float = 0.012, projectorRate: Float? = nil, warmUp: Int = 30,
         adamW: AdamWConfiguration = AdamWConfiguration(), clip: Float = 1, seed: UInt64 = 1,
-        prompting: Adapter.Prompting = .memory, slots: Int = 81, hidden: Int = 128, lambda: Float = 0.01,
-        scale: Float = 0.1, freezesVision: Bool = false, visionRank: Int = 8,
+        prompting: Adapter.Prompting = .memory, slots: Int = 81, hidden: Int = 128, lambda: Float = 0.1,
+        scale: Float = 0.1, freezesVision: Bool = false, visionRank: Int = 8, featureBlocks: [Int]? = nil,
         views: Int = 1, dropout: Float = 0, averaging: Float = 0,
         weighsConsensus: Bool = false, rewardedSamples: Int = 0,
         validateEvery: Int = 250,
@@ -63,6 +68,7 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
         self.batch = batch
         self.steps = steps
         self.learningRate = learningRate
+        self.projectorRate = projectorRate
         self.warmUp = warmUp
         self.adamW = adamW
         self.clip = clip
@@ -74,6 +80,7 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
         self.scale = scale
         self.freezesVision = freezesVision
         self.visionRank = visionRank
+        self.featureBlocks = featureBlocks
         self.views = views
         self.dropout = dropout
         self.averaging = averaging
@@ -82,6 +89,14 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
         self.validateEvery = validateEvery
         self.checkpointEvery = checkpointEvery
         self.validationLimit = validationLimit
+    }
+
+    /// What the scheduled rate is multiplied by for the projector of an adapter with `lambda`.
+    ///
+    /// V = λ · fc2(…) moves by λ times the projector's rate: the greater λ is, the smaller that must be (docs/TRAINING.md).
+    func projectorFactor(lambda: Float) -> Float {
+        if let projectorRate { return learningRate > 0 ? projectorRate / learningRate : 1 }
+        return min(1, 0.025 / max(abs(lambda), 0.025))
     }
 
     /// The schedule of learning rates.

@@ -107,8 +107,10 @@ final class TrainingStep {
                 for place in gradients[index].indices { gradients[index][place] *= factor }
             }
         }
+        let projectorFactor = configuration.projectorFactor(lambda: adapter.configuration.lambda)
         for (parameter, gradient) in zip(adapter.parameters, gradients) {
-            parameter.step(configuration.adamW, gradient: gradient, step: step, learningRate: learningRate)
+            let factor = adapter.isOfProjector(parameter) ? projectorFactor : 1
+            parameter.step(configuration.adamW, gradient: gradient, step: step, learningRate: learningRate * factor)
         }
         return result
     }

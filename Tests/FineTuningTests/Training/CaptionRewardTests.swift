@@ -62,7 +62,7 @@ final class CaptionRewardTests {
         return Prepared(
             source: features.source, examples: examples,
             drawing: AnswerDrawing(
-                bundle: bundle, compute: compute, photos: features.source, slots: adapter.configuration.slots,
+                bundle: bundle, compute: compute, photos: features.source, shape: adapter.configuration,
                 streams: 5, longest: 24))
     }
 

@@ -1,10 +1,12 @@
 // The hand-written backward pass against finite differences of its own forward pass, on every kernel path, and the int8 gradients
 // against float32 ones on the same, dequantised weights.
 
+import Foundation
 import Language
 import MemVP
 import Tensor
 import Testing
+import Text
 
 @testable import FineTuning
 
@@ -65,7 +67,7 @@ struct DecoderGradientTests {
     }
 
     @Test(
-        "int8 gradients stand within 1 % of float32 ones on the same weights", arguments: paths,
+        "int8 gradients stand within 3 % of float32 ones on the same weights", arguments: paths,
         Adapter.Prompting.allCases)
     func reference(kernels: Kernels, prompting: Adapter.Prompting) throws {
         let compute = try Compute(kernels: kernels, threads: 2)
@@ -77,7 +79,48 @@ struct DecoderGradientTests {
         let other = TinyDecoder.images(prompting, compute, rounded: true)
         #expect(exact.run(TinyDecoder.batch, images: other, gradients: true) == losses)
         for (found, expected) in zip(TinyDecoder.gradients(images), TinyDecoder.gradients(other)) {
-            #expect(TinyDecoder.distance(found, expected) < 0.01)
+            #expect(TinyDecoder.distance(found, expected) < 0.03)
+        }
+    }
+
+    private static let bundle = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .deletingLastPathComponent().deletingLastPathComponent().appendingPathComponent("build/models/default").path
+
+    @Test(
+        "int8 gradients stand within 6 % of float32 ones through the thirty blocks of the default model",
+        .enabled(if: FileManager.default.fileExists(atPath: "\(bundle)/model.yaml"), "no bundle: run `make models`"))
+    func defaultModel() throws {
+        let compute = try Compute(kernels: Kernels.choose(forced: nil), threads: 2)
+        let bundle = try ModelBundle(path: Self.bundle, verify: false)
+        let text = bundle.tokenizer.encode("Caption: a brown dog runs over the grass with a red ball.")
+        let batch = [text, Array(text.reversed())].map { tokens in
+            TrainingSequence(
+                input: Array(tokens.dropLast()), targets: (2..<tokens.count - 1).map { ($0, tokens[$0 + 1]) },
+                weight: 0.05)
+        }
+        let (slots, width) = (12, bundle.language.configuration.width)
+        func gradients(reference: Bool) throws -> [[Float]] {
+            let shape = Adapter.Configuration(
+                features: 1, hidden: 1, width: width, slots: slots, lambda: 1, scale: 1)
+            let images = VisualBank(shape, capacity: 2)
+            var random = TrainingRandom(seed: 4)
+            // As large as keys and values of trained adapters.
+            for ((rows, _), deviation) in zip(images.projections, [0.3, 0.03]) {
+                for row in 0..<2 * slots {
+                    let values = (0..<width).map { _ in Float(deviation * random.normal()) }
+                    rows.setRow(row, values.span)
+                }
+            }
+            images.finish(2, rounded: true, compute: compute)
+            let decoder = try DecoderGradient(
+                model: bundle.language, compute: compute, rows: 2 * text.count, sequenceCapacity: 2, slots: slots,
+                reference: reference)
+            _ = decoder.run(batch, images: images, gradients: true)
+            return images.projections.map { TinyDecoder.array($0.gradients, 2 * slots) }
+        }
+        for (found, expected) in zip(try gradients(reference: false), try gradients(reference: true)) {
+            let distance = TinyDecoder.distance(found, expected)
+            #expect(distance < 0.06, "\(distance)")
         }
     }
 

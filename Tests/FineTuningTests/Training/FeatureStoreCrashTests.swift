@@ -65,6 +65,23 @@ struct FeatureStoreCrashTests {
         for number in 0..<3 { #expect(try read(number, from: later) == features(number)) }
     }
 
+    @Test("what is read is multiplied by its columns' factors; what is stored is not")
+    func factors() throws {
+        do {
+            let store = try folder.store()
+            try put(1, into: store)
+        }
+        let scaled = try FeatureStore(
+            directory: folder.path, encoder: "e", patches: 2, width: 3, factors: [2, -1, 0.5])
+        let plain = features(1)
+        let found = try read(1, from: scaled)
+        #expect(found == [2 * plain[0], -plain[1], 0.5 * plain[2], 2 * plain[3], -plain[4], 0.5 * plain[5]])
+        scaled.release()
+        let store = try folder.store()
+        let stored = try read(1, from: store)
+        #expect(stored == plain)
+    }
+
     @Test("one run fills a store at a time; released, another may")
     func lock() throws {
         let first = try folder.store()

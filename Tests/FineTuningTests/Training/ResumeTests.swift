@@ -77,6 +77,10 @@ struct ResumeTests {
         #expect(try !run("parts", watch, frozen: frozen, prompting: prompting, averaging: averaging))
         #expect(watch.steps == [1, 2, 3, 4, 5])
         #expect(throws: (any Error).self) { try bytes("parts.gguf") }
+        // The adapter so far can be tried meanwhile.
+        let (soFar, whole) = try (bytes("parts.train/adapter.gguf"), bytes("whole.gguf"))
+        #expect(soFar.count == whole.count && soFar != whole)
+        #expect(try bytes("whole.train/adapter.gguf") == whole)
         // As if the process had been killed later: lines of steps that no checkpoint holds, and half a line.
         let log = try bundle.get().folder.appendingPathComponent("parts.train/log.jsonl")
         let late = #"{"event":"step","loss":1,"step":6}"# + "\n" + #"{"event":"st"#
