@@ -118,10 +118,6 @@ final class DecoderGradient {
                 precision: precision, capacity: rows ?? rowCapacity, columns: columns, twoPlanesFor: widest,
                 threads: compute.threads)
         }
-        // These gradients have no outliers that would drown the rest; those of logits and of gate and up have (docs/TRAINING.md).
-        func onePlane(_ columns: Int) -> ProductInput {
-            ProductInput(precision: backward, capacity: rowCapacity, columns: columns)
-        }
         let logitRows = min(rowCapacity, 64)
         func few(_ columns: Int) -> FloatRows { FloatRows(capacity: logitRows, columns: columns) }
         self.model = model
@@ -158,11 +154,11 @@ final class DecoderGradient {
             chosenInput: input(c.precision, c.width, c.vocabulary, rows: logitRows), chosenGradient: few(c.width),
             chosenNormGradient: few(c.width), logits: few(c.vocabulary),
             logitsInput: input(backward, c.vocabulary, c.width, rows: logitRows), dx: matrix(c.width),
-            scaledWidth: matrix(c.width), widthInput: onePlane(c.width),
+            scaledWidth: matrix(c.width), widthInput: input(backward, c.width, max(c.hidden, shape.queryWidth)),
             dGated: matrix(c.hidden), dGateUp: matrix(2 * c.hidden),
             dGateUpInput: input(backward, 2 * c.hidden, c.width), dNormed: matrix(c.width), dScores: matrix(slots),
             dAttended: matrix(shape.queryWidth), dQueryKeyValue: matrix(shape.totalWidth),
-            dQueryKeyValueInput: onePlane(shape.totalWidth))
+            dQueryKeyValueInput: input(backward, shape.totalWidth, c.width))
     }
 
     /// Runs a batch forwards, and backwards too where `gradients`: entry i of `images` belongs to sequence i, and its gradients are
