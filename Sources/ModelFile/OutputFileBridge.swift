@@ -31,6 +31,18 @@ public final class OutputFile {
         guard descriptor >= 0 else { throw OutputFile.creationFailure(path, directory, errno) }
     }
 
+    /// Whether a file can be put at `path`, before the work whose result it shall be.
+    ///
+    /// - Throws: as `init`; `not_regular_file` for a directory.
+    public static func check(_ path: String) throws(Failure) {
+        _ = try OutputFile(path: path)
+        let directory = unsafe open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard directory < 0 else {
+            close(directory)
+            throw Failure(.notRegularFile, path, "is a directory", hint: "Name a file in it.")
+        }
+    }
+
     deinit {
         guard descriptor >= 0 else { return }
         close(descriptor)

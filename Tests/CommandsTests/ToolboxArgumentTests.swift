@@ -58,7 +58,7 @@ struct ToolboxArgumentTests {
                 "promote", "n", "--model", "b", "--as", "a", "--evaluate", "d", "--at-least", "exact", "--at-least",
                 "exact=1",
             ],
-            ["promote", "n", "--model", "b", "--as", "a", "--evaluate", "d", "--at-least", "exact", "--by", "-1"],
+            ["promote", "n", "--model", "b", "--as", "a", "--evaluate", "d", "--at-least", "exact", "--by=-1"],
             ["promote", "n", "--model", "b", "--as", "a", "--evaluate", "d", "--at-least", "exact", "--limit", "0"],
             ["promote", "n", "--model", "b", "--as", "a", "--evaluate", "d", "--at-least", "exact", "--for", "dance"],
             [
@@ -79,14 +79,24 @@ struct ToolboxArgumentTests {
             ["train", "--base", "b", "--data", "d", "--out", "o", "--projector-rate", "0"],
             ["train", "--base", "b", "--data", "d", "--out", "o", "--feature-blocks", "20,x"],
             ["train", "--base", "b", "--data", "d", "--out", "o", "--feature-blocks", ""],
-            ["train", "--base", "b", "--data", "d", "--out", "o", "--feature-blocks", "-1"],
+            ["train", "--base", "b", "--data", "d", "--out", "o", "--feature-blocks=-1"],
+            ["train", "--base", "b", "--data", "d", "--out", "o", "--steps", "0"],
+            ["train", "--base", "b", "--data", "d", "--out", "o", "--batch", "0"],
+            ["train", "--base", "b", "--data", "d", "--out", "o", "--views", "0"],
+            ["train", "--base", "b", "--data", "d", "--out", "o", "--slots", "0"],
+            ["train", "--base", "b", "--data", "d", "--out", "o", "--dropout", "1"],
+            ["train", "--base", "b", "--data", "d", "--out", "o", "--average", "1"],
+            ["train", "--base", "b", "--data", "d", "--out", "o", "--learning-rate", "nan"],
+            ["train", "--base", "b", "--data", "d", "--out", "o", "--lambda", "nan"],
+            ["train", "--base", "b", "--data", "d", "--out", "o", "--scale", "inf"],
+            ["train", "--base", "b", "--data", "d", "--out", "o", "--weight-decay", "inf"],
             ["trace", "--model", "b", "--prompt-file", "p", "--out", "o"],
             ["trace", "--model", "b", "--prompt-file", "p", "--out", "o", "--image", "i", "--no-image"],
             ["trace", "--model", "b", "--prompt-file", "p", "--out", "o", "--no-image", "--steps", "0"],
             ["eval", "perplexity", "--model", "b", "--data", "d", "--limit", "0"],
             ["eval", "captions", "--model", "b"],
             ["eval", "captions", "--model", "b", "--data", "d", "--limit", "0"],
-            ["eval", "vqa", "--model", "b", "--data", "d", "--limit", "-1"],
+            ["eval", "vqa", "--model", "b", "--data", "d", "--limit=-1"],
             ["eval", "vqa", "--model", "b", "--data", "d", "--on-bad-row", "ignore"],
             ["eval", "scienceqa", "--model", "b", "--problems", "p", "--splits", "s"],
             ["eval", "scienceqa", "--model", "b", "--problems", "p", "--splits", "s", "--images", "i", "--limit", "0"],
@@ -220,21 +230,6 @@ struct ToolboxPartsTests {
         for line in ["photo.jpg", "{}", #"{"image": 7}"#, "[]"] {
             #expect(throws: Failure.self) { try ToolboxInputRecord.parse(line).get() }
         }
-    }
-
-    @Test("rows are chosen by split, in file order, up to the limit; a bad line is named")
-    func rows() throws {
-        let path = FileManager.default.temporaryDirectory.appendingPathComponent("\(UUID().uuidString).jsonl").path
-        defer { try? FileManager.default.removeItem(atPath: path) }
-        let lines = [("a", "train"), ("b", "dev"), ("c", "dev"), ("d", "dev")]
-            .map { #"{"image": "i.jpg", "caption": "\#($0.0)", "split": "\#($0.1)"}"# }
-        try Data((lines.joined(separator: "\n") + "\n\n").utf8).write(to: URL(fileURLWithPath: path))
-        #expect(try ToolboxCaptionRow.read(path, split: "dev", limit: 2).map(\.caption) == ["b", "c"])
-        #expect(try ToolboxCaptionRow.read(path, split: nil, limit: nil).count == 4)
-        #expect(throws: Failure.self) { try ToolboxCaptionRow.read(path, split: "test", limit: nil) }
-        try Data((lines[0] + "\n{\n").utf8).write(to: URL(fileURLWithPath: path))
-        let bad = #expect(throws: Failure.self) { try ToolboxCaptionRow.read(path, split: nil, limit: nil) }
-        #expect(bad?.object == "\(path):2")
     }
 
     @Test("the benchmark's JSON has the names that scripts rely on")

@@ -135,12 +135,28 @@ struct DataRowTests {
         #expect(bad.map(\.line) == [17_001])
     }
 
+    @Test("captions and questions of a mixed file are told apart before they are counted")
+    func kinds() {
+        func row(_ photo: String, _ question: String?) -> ExampleRow {
+            ExampleRow(image: photo, task: question.map { .question($0, answer: "yes") } ?? .caption("A cat ."))
+        }
+        let rows = [
+            row("a", nil), row("b", "1"), row("a", "2"), row("b", "3"), row("c", nil), row("a", nil), row("d", nil),
+        ]
+        #expect(ExampleRows.captions(in: rows, photos: 2).map(\.image) == ["a", "c", "a"])
+        #expect(ExampleRows.captions(in: rows).count == 4)
+        #expect(ExampleRows.questions(in: rows, first: 2).map(\.task) == [rows[1].task, rows[2].task])
+        #expect(ExampleRows.questions(in: rows).count == 3)
+    }
+
     @Test("a file without a row that can be used is refused with the reason")
     func nothing() throws {
         let empty = #expect(throws: Failure.self) { try read("") }
         #expect(empty?.cause == "has no row")
         let other = #expect(throws: Failure.self) { try read(good, splits: ["test", "dev"]) }
         #expect(other?.cause == "has no row of the split dev, test")
+        #expect(other?.hint == "It has train (1 rows): name one of them as the split, or all.")
+        #expect(ExampleRows.splits("all") == nil && ExampleRows.splits(nil) == nil && ExampleRows.splits("x") == ["x"])
         let broken = #expect(throws: Failure.self) { try read("{") }
         #expect(broken?.cause == "has no row; 1 bad rows were left out")
         let missing = #expect(throws: Failure.self) { try ExampleRows.read(path: "/nowhere/rows.jsonl") }

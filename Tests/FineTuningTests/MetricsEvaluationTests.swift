@@ -117,6 +117,17 @@ struct MetricsEvaluationTests {
                 [caption(#filePath, "x", line: 1)], options: EvaluationOptions(), answerer: answerer)
         }
         #expect(none?.cause == "has no question")
+        // Scores of nothing would be zeros.
+        let unread = #expect(throws: Failure.self) {
+            try CaptionEvaluation(
+                [caption(#filePath, "x", line: 7)], options: EvaluationOptions(file: "f"), answerer: answerer)
+        }
+        #expect(unread?.code == .specInvalid && unread?.object == "f" && unread?.hint.contains("f:7") == true)
+        let unasked = #expect(throws: Failure.self) {
+            try AnswerEvaluation(
+                [question(#filePath, "x?", "y", line: 8)], options: EvaluationOptions(file: "f"), answerer: answerer)
+        }
+        #expect(unasked?.code == .specInvalid && unasked?.hint.contains("f:8") == true)
         let unknown = #expect(throws: Failure.self) {
             try CaptionEvaluation(captions, options: EvaluationOptions(adapter: "nobody"), answerer: answerer)
         }

@@ -95,7 +95,7 @@ struct ReportPageTests {
     }
 
     /// A page on hostile data; the log's bytes and the photo's name carry markup.
-    private func page(_ folder: borrowing DataFolder) throws -> String {
+    private func page(_ folder: borrowing DataFolder, photos limit: Int = 24) throws -> String {
         let hostile = "<script>alert('x')</script>\"&"
         let log = TrainingLog(
             bytes: Array(
@@ -116,7 +116,7 @@ struct ReportPageTests {
                 name: hostile,
                 seeing: CaptionEvaluation(
                     scores: CaptionScores(photos.map { CaptionSample(caption: $0.caption, references: $0.references) }),
-                    photos: photos, badRows: []), blind: nil)
+                    photos: photos, badRows: [BadRow(file: "f", line: 1, reason: "is bad")]), blind: nil, unreadRows: 4)
         ]
         let questions = (0..<6).map { index in
             AnswerEvaluation.Question(
@@ -126,9 +126,21 @@ struct ReportPageTests {
         let scores = AnswerScores([AnswerSample(given: hostile, expected: hostile, type: hostile)])
         contents.answers = [
             .init(
-                name: hostile, seeing: AnswerEvaluation(scores: scores, questions: questions, badRows: []), blind: nil)
+                name: hostile, seeing: AnswerEvaluation(scores: scores, questions: questions, badRows: []), blind: nil,
+                unreadRows: 7)
         ]
+        contents.photos = limit
         return ReportPage.html(contents)
+    }
+
+    @Test("rows that could not be read count as bad beside those that could not be evaluated; no photos means none")
+    func counts() throws {
+        let folder = try DataFolder()
+        try Data([0xFF, 0xD8, 0xFF, 0xE0, 1, 2]).write(to: URL(fileURLWithPath: "\(folder.path)/images/a.jpg"))
+        let shown = try page(folder)
+        #expect(shown.contains("10 photos, 5 bad rows.") && shown.contains(">7 bad rows."))
+        #expect(shown.contains("<figure>"))
+        #expect(try !page(folder, photos: 0).contains("<figure>"))
     }
 
     @Test("a page on hostile data has no markup of theirs, and loads nothing")

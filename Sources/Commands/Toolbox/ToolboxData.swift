@@ -26,7 +26,7 @@ struct ToolboxDataOptions: ParsableArguments {
     var json = false
 
     func rows(split: String? = nil) throws(Failure) -> [ExampleRow] {
-        try ExampleRows.read(path: data, splits: split.map { [$0] }, badRows: onBadRow) {
+        try ExampleRows.read(path: data, splits: ExampleRows.splits(split), badRows: onBadRow) {
             ToolboxTerminal.write("memvp: \($0) (left out)\n")
         }
     }

@@ -3,7 +3,7 @@
 
 internal import ArgumentParser
 internal import Diagnostics
-internal import FoundationEssentials
+internal import FineTuning
 internal import Glibc
 internal import Language
 internal import MemVP
@@ -26,8 +26,8 @@ struct ToolboxEvalPerplexity: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "perplexity", abstract: "The perplexity of captions, their end tokens counted.",
         discussion: """
-            Rows are lines of JSON {"image", "caption", "split"}, image paths relative to the file. Captions are written \
-            as the bundle's template says, after its prompt, with the image's memory.
+            Captions are written as the bundle's template says, after its prompt, with the image's memory; questions among \
+            the rows are passed over.
             """)
 
     @OptionGroup var model: ToolboxModelOptions
@@ -35,8 +35,11 @@ struct ToolboxEvalPerplexity: ParsableCommand {
     @Option(help: ArgumentHelp("The rows.", valueName: "file.jsonl"))
     var data: String
 
-    @Option(help: "Rows of this split only.")
+    @Option(help: "Rows of this split only; 'all' for every row, as without.")
     var split: String?
+
+    @Option(help: "What happens at a row that cannot be used: skip or stop.")
+    var onBadRow = BadRowPolicy.skip
 
     @Option(help: "At most so many captions, from the first on.")
     var limit: Int?
@@ -55,31 +58,52 @@ struct ToolboxEvalPerplexity: ParsableCommand {
     }
 
     func run() throws {
-        let rows = try ToolboxCaptionRow.read(data, split: split, limit: limit)
+        var bad: [BadRow] = []
+        let rows = try captions(&bad)
         let scorer = try ToolboxCaptionScorer(bundle: model.bundle(), compute: model.compute(), adapter: adapter)
         var progress = ToolboxProgress()
         defer { progress.end() }
-        let folder = URL(filePath: data).deletingLastPathComponent()
-        var done = 0
+        var (done, count) = (0, 0)
         // Rows of one image stand together; should they not, the image is encoded again and the sum is the same.
         while done < rows.count {
-            let group = rows[done...].prefix { $0.image == rows[done].image }
-            let path = folder.appending(path: rows[done].image).path
-            try scorer.score(captions: group.map(\.caption), image: noImage ? nil : path)
+            let group = rows[done...].prefix { $0.row.image == rows[done].row.image }
+            do throws(Failure) {
+                try scorer.score(captions: group.map(\.text), image: noImage ? nil : rows[done].row.image)
+                count += group.count
+            } catch {
+                bad += try EvaluationOptions(badRows: onBadRow, file: data).bad(group.map(\.row), error)
+            }
             done += group.count
             progress.show("captions", Double(done) / Double(rows.count))
         }
         progress.end()
+        bad.forEach(ToolboxEvalOptions.name)
+        guard count > 0 else { throw EvaluationOptions(file: data).nothing(bad) }
         let report = ToolboxPerplexityReport(
-            perplexity: exp(scorer.total / Double(max(1, scorer.tokens))), tokens: scorer.tokens, captions: rows.count,
-            images: scorer.images, kernels: scorer.kernels, precision: scorer.precision)
+            perplexity: exp(scorer.total / Double(max(1, scorer.tokens))), tokens: scorer.tokens, captions: count,
+            images: scorer.images, badRows: bad.count, kernels: scorer.kernels, precision: scorer.precision)
         if json {
             print(try ToolboxJSON.line(report))
         } else {
             print(
                 "perplexity \(ToolboxTime.rounded(report.perplexity, 4)) over \(report.tokens) tokens of "
-                    + "\(report.captions) captions, \(report.images) images (\(report.precision), \(report.kernels))")
+                    + "\(report.captions) captions, \(report.images) images, \(report.badRows) bad rows (\(report.precision), "
+                    + "\(report.kernels))")
         }
+    }
+
+    /// The captions that the options ask for.
+    private func captions(_ bad: inout [BadRow]) throws(Failure) -> [(row: ExampleRow, text: String)] {
+        var found: [BadRow] = []
+        let rows = try ExampleRows.read(path: data, splits: ExampleRows.splits(split), badRows: onBadRow) {
+            found.append($0)
+        }
+        bad += found
+        let captions = rows.compactMap { row -> (row: ExampleRow, text: String)? in
+            if case .caption(let text) = row.task { (row, text) } else { nil }
+        }
+        guard !captions.isEmpty else { throw Failure(.specInvalid, data, "has no caption") }
+        return Array(captions.prefix(limit ?? captions.count))
     }
 }
 
@@ -89,37 +113,17 @@ struct ToolboxPerplexityReport: Encodable {
     var tokens: Int
     var captions: Int
     var images: Int
+    var badRows: Int
     var kernels: String
     var precision: String
-}
 
-/// A row of a data set of captions.
-struct ToolboxCaptionRow: Decodable {
-    var image: String
-    var caption: String
-    var split: String?
-
-    /// Rows in file order.
-    ///
-    /// - Throws: `spec_invalid` naming the line that is no row, or when no row is of the split.
-    static func read(_ path: String, split: String?, limit: Int?) throws(Failure) -> [ToolboxCaptionRow] {
-        let bytes = try ToolboxFile.read(path)
-        var rows: [ToolboxCaptionRow] = []
-        let decoder = JSONDecoder()
-        for (index, line) in bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).enumerated() {
-            if line.allSatisfy({ $0 == 0x20 || $0 == 0x0D || $0 == 0x09 }) { continue }
-            guard let row = try? decoder.decode(ToolboxCaptionRow.self, from: Data(line)) else {
-                throw Failure(
-                    .specInvalid, "\(path):\(index + 1)", "is no row with image and caption",
-                    hint: "Write one JSON object a line.")
-            }
-            if let split, row.split != split { continue }
-            rows.append(row)
-            if rows.count == limit { break }
-        }
-        guard !rows.isEmpty else {
-            throw Failure(.specInvalid, path, "has no row\(split.map { " of the split \($0)" } ?? "")")
-        }
-        return rows
+    enum CodingKeys: String, CodingKey {
+        case perplexity
+        case tokens
+        case captions
+        case images
+        case badRows = "bad_rows"
+        case kernels
+        case precision
     }
 }

@@ -14,7 +14,7 @@ struct ToolboxEvalOptions: ParsableArguments {
     @Option(help: ArgumentHelp("The rows, in JSON Lines.", valueName: "file.jsonl"))
     var data: String
 
-    @Option(help: "Rows of this split only.")
+    @Option(help: "Rows of this split only; 'all' for every row, as without.")
     var split: String?
 
     @Option(help: ArgumentHelp(stringLiteral: ToolboxModel.adapterHelp))
@@ -32,7 +32,7 @@ struct ToolboxEvalOptions: ParsableArguments {
     /// The rows of the split, bad ones named and counted.
     func rows(_ bad: inout Int) throws(Failure) -> [ExampleRow] {
         var count = 0
-        let rows = try ExampleRows.read(path: data, splits: split.map { [$0] }, badRows: onBadRow) { row in
+        let rows = try ExampleRows.read(path: data, splits: ExampleRows.splits(split), badRows: onBadRow) { row in
             count += 1
             Self.name(row)
         }
@@ -82,7 +82,7 @@ struct ToolboxEvalCaptions: ParsableCommand {
 
     func run() throws {
         var bad = 0
-        let rows = ExampleRows.ofFirstPhotos(limit, in: try options.rows(&bad))
+        let rows = ExampleRows.captions(in: try options.rows(&bad), photos: limit)
         let answerer = try options.answerer(for: .caption)
         var progress = ToolboxProgress()
         defer { progress.end() }
@@ -163,11 +163,11 @@ struct ToolboxEvalVQA: ParsableCommand {
 
     func run() throws {
         var bad = 0
-        let read = try options.rows(&bad)
-        let rows = Array(read.prefix(limit ?? read.count))
+        let rows = ExampleRows.questions(in: try options.rows(&bad), first: limit)
         let answerer = try options.answerer(for: .ask)
         // The majority answer needs the training rows' answers; what is wrong with those rows is not this command's matter.
-        let training = (try? ExampleRows.read(path: options.data, splits: ["train"])) ?? []
+        let training = ExampleRows.questions(
+            in: (try? ExampleRows.read(path: options.data, splits: ["train"])) ?? [])
         var progress = ToolboxProgress()
         defer { progress.end() }
         let evaluation = try AnswerEvaluation(

@@ -128,7 +128,7 @@ struct ToolboxPromote: ParsableCommand {
         if rollback { return try rollBack() }
         guard let adapter, let evaluate else { return }
         let demands = try demands()
-        let read = try ExampleRows.read(path: evaluate, splits: split.map { [$0] }, badRows: onBadRow) {
+        let read = try ExampleRows.read(path: evaluate, splits: ExampleRows.splits(split), badRows: onBadRow) {
             ToolboxEvalOptions.name($0)
         }
         let bundle = try model.bundle()

@@ -36,6 +36,9 @@ struct ToolboxReport: ParsableCommand {
     @Option(help: ArgumentHelp(stringLiteral: ToolboxModel.adapterHelp))
     var adapter: String?
 
+    @Option(help: "What happens at a row that cannot be used: skip or stop.")
+    var onBadRow = BadRowPolicy.skip
+
     @Option(help: "At most so many photos of each file are evaluated, from the first on.")
     var limit: Int?
 
@@ -81,12 +84,16 @@ struct ToolboxReport: ParsableCommand {
     private func evaluate(
         _ file: String, _ answerer: Answerer, _ contents: inout ReportContents, _ progress: inout ToolboxProgress
     ) throws(Failure) {
-        let read = try ExampleRows.read(path: file, splits: split.map { [$0] }) { ToolboxEvalOptions.name($0) }
+        var bad = 0
+        let read = try ExampleRows.read(path: file, splits: ExampleRows.splits(split), badRows: onBadRow) { row in
+            bad += 1
+            ToolboxEvalOptions.name(row)
+        }
         let rows = ExampleRows.ofFirstPhotos(limit, in: read)
         var bar = progress
         defer { progress = bar }
         func options(blind: Bool) -> EvaluationOptions {
-            EvaluationOptions(adapter: adapter, isBlind: blind, file: file)
+            EvaluationOptions(adapter: adapter, isBlind: blind, badRows: onBadRow, file: file)
         }
         let hasCaptions = rows.contains { if case .caption = $0.task { true } else { false } }
         let hasQuestions = rows.contains { if case .question = $0.task { true } else { false } }
@@ -94,8 +101,10 @@ struct ToolboxReport: ParsableCommand {
             let seeing = try CaptionEvaluation(rows, options: options(blind: false), answerer: answerer) {
                 bar.show("captions", $0, of: $1, unit: "photos")
             }
-            let blind = try CaptionEvaluation(rows, options: options(blind: true), answerer: answerer)
-            contents.captions.append(ReportContents.Captions(name: file, seeing: seeing, blind: blind))
+            let blind = try CaptionEvaluation(
+                Self.rows(rows, without: seeing.badRows), options: options(blind: true), answerer: answerer)
+            contents.captions.append(
+                ReportContents.Captions(name: file, seeing: seeing, blind: blind, unreadRows: bad))
         }
         if hasQuestions {
             let training = (try? ExampleRows.read(path: file, splits: ["train"])) ?? []
@@ -103,9 +112,17 @@ struct ToolboxReport: ParsableCommand {
                 rows, training: training, options: options(blind: false), answerer: answerer
             ) { bar.show("questions", $0, of: $1, unit: "photos") }
             let blind = try AnswerEvaluation(
-                rows, training: training, options: options(blind: true), answerer: answerer
+                Self.rows(rows, without: seeing.badRows), training: training, options: options(blind: true),
+                answerer: answerer
             ) { bar.show("blind", $0, of: $1, unit: "questions") }
-            contents.answers.append(ReportContents.Answers(name: file, seeing: seeing, blind: blind))
+            contents.answers.append(ReportContents.Answers(name: file, seeing: seeing, blind: blind, unreadRows: bad))
         }
+    }
+
+    /// The rows that were evaluated with images, so that both columns of the page say something of the same ones.
+    private static func rows(_ rows: [ExampleRow], without bad: [BadRow]) -> [ExampleRow] {
+        let lines = Set(bad.map(\.line))
+        let photos = Set(rows.filter { lines.contains($0.line) && $0.isCaption }.map(\.image))
+        return rows.filter { !lines.contains($0.line) && !(($0.isCaption) && photos.contains($0.image)) }
     }
 }

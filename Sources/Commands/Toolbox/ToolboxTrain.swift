@@ -66,11 +66,11 @@ struct ToolboxTrain: ParsableCommand {
             valueName: "memory|input"))
     var prompting = Prompting.memory
 
-    @Option(help: "Memory rows, or image tokens; by default one a patch.")
+    @Option(help: "Memory rows, or image tokens; by default one a patch. With --initial, more than it has adds rows.")
     var slots: Int?
 
-    @Option(help: "Hidden width of the projector.")
-    var hidden = 128
+    @Option(help: "Hidden width of the projector; by default \(TrainingConfiguration.defaultHidden).")
+    var hidden: Int?
 
     @Option(
         help: ArgumentHelp(
@@ -78,11 +78,11 @@ struct ToolboxTrain: ParsableCommand {
             valueName: "result|block,block,..."))
     var featureBlocks: String?
 
-    @Option(help: "λ: scales the projected features.")
-    var lambda: Float = 0.1
+    @Option(help: "λ: scales the projected features; by default \(TrainingConfiguration.defaultLambda).")
+    var lambda: Float?
 
-    @Option(help: "s: scales the memory's contribution.")
-    var scale: Float = 0.1
+    @Option(help: "s: scales the memory's contribution; by default \(TrainingConfiguration.defaultScale).")
+    var scale: Float?
 
     @Option(help: "Views of each photo that are shown in turn: the whole, mirrored, crops.")
     var views = 1
@@ -105,8 +105,11 @@ struct ToolboxTrain: ParsableCommand {
     @Flag(help: "Leave out, or leave as they are, the adapters beside a vision transformer's blocks.")
     var freezeVision = false
 
-    @Option(help: "Inner width of the adapters beside a vision transformer's blocks.")
-    var visionRank = 8
+    @Option(
+        help:
+            "Inner width of the adapters beside a vision transformer's blocks; by default \(TrainingConfiguration.defaultVisionRank)."
+    )
+    var visionRank: Int?
 
     @Option(help: "The seed of values and order.")
     var seed: UInt64 = 1
@@ -156,9 +159,9 @@ struct ToolboxTrain: ParsableCommand {
     func validate() throws {
         for (name, value, range) in [
             ("steps", steps, 1...10_000_000), ("batch", batch, 1...4_096), ("warm-up", warmUp, 0...1_000_000),
-            ("hidden", hidden, 1...8_192), ("checkpoint-every", checkpointEvery, 1...1_000_000),
+            ("hidden", hidden ?? 1, 1...8_192), ("checkpoint-every", checkpointEvery, 1...1_000_000),
             ("validate-every", validateEvery, 0...1_000_000), ("threads", threads ?? 1, 1...256),
-            ("slots", slots ?? 1, 1...4_096), ("vision-rank", visionRank, 1...4_096),
+            ("slots", slots ?? 1, 1...4_096), ("vision-rank", visionRank ?? 1, 1...4_096),
             ("samples", samples, 2...64), ("views", views, 1...64),
         ] where !range.contains(value) {
             throw ValidationError(
@@ -169,12 +172,12 @@ struct ToolboxTrain: ParsableCommand {
                 "--feature-blocks is \(featureBlocks); it must be result, or numbers from 0 like 20,19,14.")
         }
         guard learningRate > 0, learningRate.isFinite, (projectorRate ?? 1) > 0, (projectorRate ?? 1).isFinite,
-            clip >= 0, weightDecay >= 0, (0..<1).contains(dropout),
-            (0..<1).contains(average)
+            clip >= 0, clip.isFinite, weightDecay >= 0, weightDecay.isFinite, (0..<1).contains(dropout),
+            (0..<1).contains(average), (lambda ?? 1).isFinite, (scale ?? 1).isFinite
         else {
             throw ValidationError(
                 "--learning-rate and --projector-rate must be positive, --clip and --weight-decay at least 0, "
-                    + "--dropout and --average at least 0 and less than 1.")
+                    + "--dropout and --average at least 0 and less than 1, --lambda and --scale numbers.")
         }
     }
 
@@ -189,7 +192,7 @@ struct ToolboxTrain: ParsableCommand {
             batch: batch, steps: steps, learningRate: learningRate, projectorRate: projectorRate,
             warmUp: warmUp,
             adamW: AdamWConfiguration(weightDecay: weightDecay), clip: clip, seed: seed,
-            prompting: prompting.kind, slots: slots ?? bundle.vision.patches, hidden: hidden, lambda: lambda,
+            prompting: prompting.kind, slots: slots, hidden: hidden, lambda: lambda,
             scale: scale,
             freezesVision: freezeVision, visionRank: visionRank,
             featureBlocks: featureBlocks.flatMap(Self.blocks), views: views, dropout: dropout, averaging: average,
@@ -219,7 +222,7 @@ struct ToolboxTrain: ParsableCommand {
         var rows: [ExampleRow] = []
         var bad = 0
         for path in paths {
-            rows += try ExampleRows.read(path: path, splits: split == "all" ? nil : [split], badRows: policy) { row in
+            rows += try ExampleRows.read(path: path, splits: ExampleRows.splits(split), badRows: policy) { row in
                 bad += 1
                 ToolboxTerminal.write("memvp: left out \(row)\n")
             }

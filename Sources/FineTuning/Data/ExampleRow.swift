@@ -2,6 +2,8 @@
 //
 // Invariant: the texts of a row have something in them, and `answers` is empty exactly where the row is a caption.
 
+internal import Diagnostics
+
 /// A photo with what is to be said about it.
 public struct ExampleRow: Sendable, Equatable {
     /// What is to be learned or asked.
@@ -20,6 +22,9 @@ public struct ExampleRow: Sendable, Equatable {
         }
     }
 
+    /// Whether it is a caption, not a question.
+    public var isCaption: Bool { if case .caption = task { true } else { false } }
+
     /// The photo's path, ready to be opened.
     public var image: String
     /// The photo's path as the file has it, relative to the file as a rule: the same on every machine.
@@ -30,6 +35,8 @@ public struct ExampleRow: Sendable, Equatable {
     public var answers: [String]
     /// The part of the data that the row belongs to: `train`, `dev`, `test`; `train` where the file names none.
     public var split: String
+    /// The file that the row stands in; empty for one that was not read from a file.
+    public var file: String
     /// The line of the file, from 1.
     public var line: Int
     /// The kind of question as the file names it (`type` or `kind`).
@@ -40,12 +47,13 @@ public struct ExampleRow: Sendable, Equatable {
     /// A row; `answers` is the answer alone where it is left out.
     public init(
         image: String, imageName: String? = nil, task: Task, answers: [String]? = nil, split: String = "train",
-        line: Int = 0, kind: String? = nil, isDerived: Bool = false
+        file: String = "", line: Int = 0, kind: String? = nil, isDerived: Bool = false
     ) {
         self.image = image
         self.imageName = imageName ?? image
         self.task = task
         self.split = split
+        self.file = file
         self.line = line
         self.kind = kind
         self.isDerived = isDerived
@@ -79,4 +87,19 @@ public enum BadRowPolicy: String, Sendable, CaseIterable {
     case skip
     /// The work ends with it.
     case stop
+
+    /// A row that could not be used, as its failure says, to be left out.
+    ///
+    /// - Parameter file: where the row stands, if the row does not say.
+    /// - Throws: `spec_invalid` naming file, line and reason under `stop`.
+    func leavesOut(_ row: ExampleRow, of file: String = "", because failure: Failure) throws(Failure) -> BadRow {
+        let reason = failure.object.isEmpty ? failure.cause : "\(failure.object): \(failure.cause)"
+        let bad = BadRow(file: row.file.isEmpty ? file : row.file, line: row.line, reason: reason)
+        guard self == .skip else {
+            throw Failure(
+                .specInvalid, "\(bad.file):\(bad.line)", reason,
+                hint: "Mend the row, or leave bad rows out with --on-bad-row skip.")
+        }
+        return bad
+    }
 }

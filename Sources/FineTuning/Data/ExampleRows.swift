@@ -54,10 +54,18 @@ public enum ExampleRows {
         guard !rows.isEmpty else {
             let of = splits.map { " of the split \($0.sorted().joined(separator: ", "))" } ?? ""
             let why = bad == 0 ? "" : "; \(bad) bad rows were left out"
-            throw Failure(.specInvalid, path, "has no row\(of)\(why)", hint: "docs/DATA.md describes the format.")
+            let others = reader.others.sorted { $0.key < $1.key }.map { "\($0.key) (\($0.value) rows)" }
+            throw Failure(
+                .specInvalid, path, "has no row\(of)\(why)",
+                hint: others.isEmpty
+                    ? "docs/DATA.md describes the format."
+                    : "It has \(others.prefix(8).joined(separator: ", ")): name one of them as the split, or all.")
         }
         return rows
     }
+
+    /// The splits that an option names: nil, which is all of them, for none and for `all`.
+    public static func splits(_ name: String?) -> Set<String>? { name.flatMap { $0 == "all" ? nil : [$0] } }
 
     /// Moves the rows of some photos of one split to another; a photo's name alone decides whether it goes.
     ///
@@ -71,6 +79,17 @@ public enum ExampleRows {
             moved.split = to
             return moved
         }
+    }
+
+    /// The captions among `rows`, of the first `count` photos that have any; all captions for nil.
+    public static func captions(in rows: [ExampleRow], photos count: Int? = nil) -> [ExampleRow] {
+        ofFirstPhotos(count, in: rows.filter(\.isCaption))
+    }
+
+    /// The first `count` questions among `rows`; all questions for nil.
+    public static func questions(in rows: [ExampleRow], first count: Int? = nil) -> [ExampleRow] {
+        let questions = rows.filter { !$0.isCaption }
+        return Array(questions.prefix(count ?? questions.count))
     }
 
     /// The rows of the first `count` photos, in their order; all rows for nil.
@@ -93,12 +112,16 @@ private struct RowFault: Error {
 
 /// Reads lines of one file; remembers which photos are there.
 private struct RowReader {
+    let path: String
     let folder: String
     let splits: Set<String>?
+    /// Rows of other splits than those wanted.
+    private(set) var others: [String: Int] = [:]
     private let decoder = JSONDecoder()
     private var faultOfImage: [String: String?] = [:]
 
     init(path: String, splits: Set<String>?) {
+        self.path = path
         folder = path.lastIndex(of: "/").map { String(path[...$0]) } ?? ""
         self.splits = splits
     }
@@ -107,14 +130,17 @@ private struct RowReader {
     mutating func row(_ line: ArraySlice<UInt8>, number: Int) throws(RowFault) -> ExampleRow? {
         let record = try record(line)
         let split = record.split ?? "train"
-        if let splits, !splits.contains(split) { return nil }
+        if let splits, !splits.contains(split) {
+            others[split, default: 0] += 1
+            return nil
+        }
         guard let name = record.image, !name.isEmpty else { throw RowFault(reason: "has no image") }
         guard !name.utf8.contains(0) else { throw RowFault(reason: "has an image path with a zero byte in it") }
         let (task, answers) = try task(record)
         let image = name.hasPrefix("/") ? name : folder + name
         if let fault = fault(ofImage: image) { throw RowFault(reason: "the photo \(name) \(fault)") }
         return ExampleRow(
-            image: image, imageName: name, task: task, answers: answers, split: split, line: number,
+            image: image, imageName: name, task: task, answers: answers, split: split, file: path, line: number,
             kind: record.kind ?? record.type, isDerived: record.derived ?? false)
     }
 

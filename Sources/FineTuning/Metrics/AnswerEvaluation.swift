@@ -41,7 +41,7 @@ public struct AnswerEvaluation: Sendable {
     /// Answers the questions of `rows`; captions among the rows are passed over.
     ///
     /// - Parameter training: the rows that the majority answers come from; none takes them from `rows`.
-    /// - Throws: `spec_invalid` when there is no question, or for a bad row under `stop`; `model_missing` for an adapter
+    /// - Throws: `spec_invalid` when there is no question or none that could be answered, or for a bad row under `stop`; `model_missing` for an adapter
     ///   that is not there.
     public init(
         _ rows: [ExampleRow], training: [ExampleRow] = [], options: EvaluationOptions, answerer: Answerer,
@@ -76,6 +76,7 @@ public struct AnswerEvaluation: Sendable {
                 }
             }
         }
+        guard !samples.isEmpty else { throw options.nothing(bad) }
         scores = AnswerScores(
             samples, training: training.compactMap { Asked($0) }.map { (type: $0.type, answer: $0.answer) })
         questions = found

@@ -36,7 +36,7 @@ public struct CaptionEvaluation: Sendable {
 
     /// Captions the photos of `rows`; questions among the rows are passed over.
     ///
-    /// - Throws: `spec_invalid` when there is no caption, or for a bad row under `stop`; `model_missing` for an adapter
+    /// - Throws: `spec_invalid` when there is no caption or no photo that could be captioned, or for a bad row under `stop`; `model_missing` for an adapter
     ///   that is not there.
     public init(
         _ rows: [ExampleRow], options: EvaluationOptions, answerer: Answerer, progress: EvaluationProgress = { _, _ in }
@@ -66,6 +66,7 @@ public struct CaptionEvaluation: Sendable {
             case .failure(let failure): bad.append(try options.bad(row, failure))
             }
         }
+        guard !found.isEmpty else { throw options.nothing(bad) }
         scores = CaptionScores(found.map { CaptionSample(caption: $0.caption, references: $0.references) })
         for index in found.indices { found[index].ciderD = scores.ciderDOfEach[index] }
         self.photos = found

@@ -1,6 +1,6 @@
 // What the evaluations of captions and of answers have in common.
 
-internal import Diagnostics
+public import Diagnostics
 
 /// How a data set is evaluated.
 public struct EvaluationOptions: Sendable, Equatable {
@@ -30,12 +30,23 @@ public struct EvaluationOptions: Sendable, Equatable {
         let faultsOfModel: Set<FailureCode> = [.modelMissing, .modelInvalid, .adapterMismatch, .internalError]
         let isUnknownAdapter = failure.code == .specInvalid && failure.object.hasPrefix("adapter ")
         guard !faultsOfModel.contains(failure.code), !isUnknownAdapter else { throw failure }
-        let reason = failure.object.isEmpty ? failure.cause : "\(failure.object): \(failure.cause)"
-        guard badRows == .skip else {
-            throw Failure(
-                .specInvalid, "\(file):\(row.line)", reason, hint: "Mend the row, or leave bad rows out.")
-        }
-        return BadRow(file: file, line: row.line, reason: reason)
+        return try badRows.leavesOut(row, of: file, because: failure)
+    }
+
+    /// The same for several rows of one photo.
+    ///
+    /// - Throws: as above.
+    public func bad(_ rows: [ExampleRow], _ failure: Failure) throws(Failure) -> [BadRow] {
+        var all: [BadRow] = []
+        for row in rows { all.append(try bad(row, failure)) }
+        return all
+    }
+
+    /// What an evaluation ends with in which no row could be used: its scores would be zeros that say nothing.
+    public func nothing(_ bad: [BadRow]) -> Failure {
+        Failure(
+            .specInvalid, file, "has no row that could be evaluated",
+            hint: bad.first.map { "The first that could not is \($0)." } ?? "docs/DATA.md describes the format.")
     }
 }
 

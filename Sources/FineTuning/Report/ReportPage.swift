@@ -13,9 +13,12 @@ public struct ReportContents: Sendable {
         public var seeing: CaptionEvaluation
         /// Without; nil where it was not made.
         public var blind: CaptionEvaluation?
+        /// Rows that were left out when the file was read.
+        public var unreadRows: Int
 
         /// An evaluation of captions.
-        public init(name: String, seeing: CaptionEvaluation, blind: CaptionEvaluation?) {
+        public init(name: String, seeing: CaptionEvaluation, blind: CaptionEvaluation?, unreadRows: Int = 0) {
+            self.unreadRows = unreadRows
             self.name = name
             self.seeing = seeing
             self.blind = blind
@@ -30,9 +33,12 @@ public struct ReportContents: Sendable {
         public var seeing: AnswerEvaluation
         /// Without; nil where it was not made.
         public var blind: AnswerEvaluation?
+        /// Rows that were left out when the file was read.
+        public var unreadRows: Int
 
         /// An evaluation of answers.
-        public init(name: String, seeing: AnswerEvaluation, blind: AnswerEvaluation?) {
+        public init(name: String, seeing: AnswerEvaluation, blind: AnswerEvaluation?, unreadRows: Int = 0) {
+            self.unreadRows = unreadRows
             self.name = name
             self.seeing = seeing
             self.blind = blind
@@ -136,15 +142,17 @@ public enum ReportPage {
             "<tr><th>\(name)</th>\(cell(HTMLText.number(with, 4)))\(cell(without.map { HTMLText.number($0, 4) } ?? "–"))</tr>"
         }
         let ordered = captions.seeing.photos.sorted { ($0.ciderD, $0.imageName) > ($1.ciderD, $1.imageName) }
+        // Of a single photo none is farther than another.
         let half = min(limit / 2, ordered.count / 2)
+        let near = limit == 0 ? 0 : max(half, min(1, ordered.count))
         return """
             <h2>Captions: \(HTMLText.escaped(captions.name))</h2>
             <div class="wide"><table><tr><th></th><th class="n">with images</th><th class="n">blind</th></tr>\
             \(cells.joined())</table></div>
-            <p class="note">\(seeing.count) photos, \(captions.seeing.badRows.count) bad rows. \
+            <p class="note">\(seeing.count) photos, \(captions.unreadRows + captions.seeing.badRows.count) bad rows. \
             \(captions.blind?.photos.first.map { "Blind, every caption is “\(HTMLText.isolated($0.caption))”" } ?? "")</p>
             <h3 class="right">Nearest to the references</h3>
-            \(sheet(ordered.prefix(max(half, min(1, ordered.count))).map { figure($0, "right", &budget) }))
+            \(sheet(ordered.prefix(near).map { figure($0, "right", &budget) }))
             <h3 class="wrong">Farthest from the references</h3>
             \(sheet(ordered.suffix(half).reversed().map { figure($0, "wrong", &budget) }))
             """
@@ -186,7 +194,7 @@ public enum ReportPage {
             <div class="wide"><table><tr><th>type</th><th class="n">accuracy</th><th class="n">exact</th>\
             <th class="n">blind</th><th class="n">commonest answer</th><th></th><th class="n">questions</th></tr>\
             \(cells.joined())</table></div>
-            <p class="note">\(answers.seeing.badRows.count) bad rows.</p>
+            <p class="note">\(answers.unreadRows + answers.seeing.badRows.count) bad rows.</p>
             <h3 class="right">Right</h3>
             \(sheet(right.map { figure($0, &budget) }))
             <h3 class="wrong">Wrong</h3>

@@ -52,7 +52,9 @@ final class CaptionReward {
         }
         var words = RewardWords()
         photos = captions.grouped { $0.example.photo }.map { group in
-            let first = group[0].example
+            // Each caption is a reference: a view must be true of all of them.
+            var first = group[0].example
+            first.views.removeAll { view in !group.allSatisfy { $0.example.views.contains(view) } }
             return Photo(
                 example: first, prompt: Array(first.tokens.prefix(first.promptCount)), end: first.tokens.last ?? 0,
                 references: group.map { words.grams($0.text, ends: true) })

@@ -25,6 +25,7 @@ enum Checkpoint {
             path: path,
             metadata: [
                 "memvp.step": "\(step)", "memvp.configuration": try text(configuration), "memvp.data": dataHash,
+                "memvp.adapter": adapter.constants,
             ],
             tensors: declarations)
         for parameter in adapter.parameters {
@@ -52,6 +53,11 @@ enum Checkpoint {
             throw Failure(
                 .configurationInvalid, path, "belongs to a run with other settings or other data",
                 hint: "Resume with the same options and files, or start anew with another --out.")
+        }
+        guard file.metadata["memvp.adapter"] == adapter.constants else {
+            throw Failure(
+                .configurationInvalid, path, "belongs to a run that began with another adapter",
+                hint: "Resume with the same --initial and --base, or start anew with another --out.")
         }
         for parameter in adapter.parameters {
             func values(_ kind: String) throws(Failure) -> [Float] {

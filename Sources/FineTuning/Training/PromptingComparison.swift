@@ -92,10 +92,12 @@ public final class PromptingComparison {
     private static func side(
         _ prompting: Adapter.Prompting, _ bundle: ModelBundle, _ compute: Compute, _ store: FeatureStore, positions: Int
     ) throws(Failure) -> Side {
-        let defaults = TrainingConfiguration()
         let c = Adapter.Configuration(
-            features: bundle.vision.features, hidden: defaults.hidden, width: bundle.language.configuration.width,
-            slots: store.patches, lambda: defaults.lambda, scale: defaults.scale, prompting: prompting)
+            features: bundle.vision.features, hidden: TrainingConfiguration.defaultHidden,
+            width: bundle.language.configuration.width,
+            slots: store.patches, lambda: TrainingConfiguration.defaultLambda,
+            scale: TrainingConfiguration.defaultScale,
+            prompting: prompting)
         let adapter = TrainableAdapter(c, seed: 1)
         let rows = min(Trainer.rows, batch * (c.imageTokens + textTokens))
         return Side(

@@ -1,9 +1,12 @@
 // A run's directory, `adapter.train/`: log.jsonl, loss.svg, checkpoint.safetensors.
 //
-// Invariant: the log's lines are whole; on resuming, lines after the checkpoint's step are dropped, so the log tells one story.
+// Invariants: the log's lines are whole; on resuming, lines after the checkpoint's step are dropped, so the log tells one story. One
+// run at a time has the directory (flock(2)): two would cut each other's log and put each other's checkpoint back.
 
 internal import Diagnostics
 internal import FoundationEssentials
+internal import Glibc
+internal import ModelFile
 internal import SystemPackage
 
 /// One line of log.jsonl. Which fields are there depends on `event`.
@@ -59,19 +62,35 @@ public struct TrainingRecord: Codable, Sendable {
 /// Files of one run.
 final class RunDirectory {
     let path: String
-    var checkpointPath: String { Self.checkpoint(in: path) }
+    var checkpointPath: String { "\(path)/checkpoint.safetensors" }
     /// The adapter as of the last checkpoint, to be tried while the run goes on.
     var adapterPath: String { "\(path)/adapter.gguf" }
-    private let log: FileDescriptor
+    private var logPath: String { "\(path)/log.jsonl" }
+    private let lock: FileDescriptor
+    private var log: FileDescriptor?
     private(set) var records: [TrainingRecord] = []
 
-    /// Where the run in `directory` has its checkpoint.
-    static func checkpoint(in directory: String) -> String { "\(directory)/checkpoint.safetensors" }
-
-    /// Opens the directory; `keepingUpTo` drops log lines of later steps, nil begins a new log.
-    init(path: String, keepingUpTo step: Int?) throws(Failure) {
+    /// Makes the directory if need be, and keeps other runs out of it.
+    ///
+    /// - Throws: `cannot_create`; `temporary` while another run has it.
+    init(path: String) throws(Failure) {
         self.path = path
-        let logPath = "\(path)/log.jsonl"
+        do {
+            try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+            lock = try FileDescriptor.open(FilePath(path), .readOnly, options: [.directory, .closeOnExec])
+        } catch {
+            throw Failure(.cannotCreate, path, "cannot hold the run: \(error)", hint: "Name another --out.")
+        }
+        guard flock(lock.rawValue, LOCK_EX | LOCK_NB) == 0 else {
+            throw Failure(
+                .temporary, path, "is in use by another run", hint: "Wait for its end, or name another --out.")
+        }
+    }
+
+    /// Opens the log; `keepingUpTo` drops lines of later steps, nil begins a new one.
+    ///
+    /// - Throws: the failures of writing it.
+    func open(keepingUpTo step: Int?) throws(Failure) {
         var kept: [UInt8] = []
         if let step {
             let lines = (FileManager.default.contents(atPath: logPath).map { [UInt8]($0) } ?? []).split(separator: 10)
@@ -82,18 +101,25 @@ final class RunDirectory {
                 kept += line + [10]
             }
         }
-        do {
-            try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-            log = try FileDescriptor.open(
-                FilePath(logPath), .writeOnly, options: [.create, .truncate, .closeOnExec],
-                permissions: [.ownerReadWrite, .groupRead, .otherRead])
-            try log.writeAll(kept)
-        } catch {
-            throw Failure(.cannotCreate, path, "cannot hold the run: \(error)", hint: "Name another --out.")
-        }
+        // The old log stands until the new one is whole.
+        let file = try OutputFile(path: logPath)
+        try file.write(kept)
+        try file.commit()
+        try reopen()
     }
 
-    deinit { try? log.close() }
+    /// Opens the log that stands there, to append to it.
+    func reopen() throws(Failure) {
+        try? log?.close()
+        do {
+            log = try FileDescriptor.open(FilePath(logPath), .writeOnly, options: [.append, .closeOnExec])
+        } catch { throw Failure(.inputOutput, logPath, "cannot be opened: \(error)") }
+    }
+
+    deinit {
+        try? log?.close()
+        try? lock.close()
+    }
 
     /// Appends a line.
     func append(_ record: TrainingRecord) throws(Failure) {
@@ -101,10 +127,10 @@ final class RunDirectory {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
         do {
-            try log.writeAll([UInt8](try encoder.encode(record)) + [10])
+            try log?.writeAll([UInt8](try encoder.encode(record)) + [10])
         } catch {
             let full = (error as? Errno) == .noSpace
-            throw Failure(full ? .noSpace : .inputOutput, "\(path)/log.jsonl", "cannot be written: \(error)")
+            throw Failure(full ? .noSpace : .inputOutput, logPath, "cannot be written: \(error)")
         }
     }
 

@@ -3,6 +3,7 @@
 internal import Diagnostics
 internal import MemVP
 internal import Tensor
+internal import Vision
 
 /// One trained tensor.
 final class Parameter {
@@ -102,6 +103,23 @@ final class TrainableAdapter {
     /// Whether `parameter` is one of the projector's, which may have a learning rate of its own.
     func isOfProjector(_ parameter: Parameter) -> Bool {
         [fc1Weight, fc1Bias, fc2Weight, fc2Bias].contains { $0 === parameter }
+    }
+
+    /// What the parameters are nothing without, as text: shapes, λ, s, what is read of the encoder, and what stands beside it frozen.
+    var constants: String {
+        let c = configuration
+        let numbers = [c.features, c.hidden, c.width, c.slots].map { "\($0)" } + ["\(c.lambda)", "\(c.scale)"]
+        let blocks = c.layers.blocks.map { "\($0.index) \($0.factor)" }
+        let beside = vision.map { freezesVision ? Self.hash($0) : "\($0.rank) \($0.scale)" } ?? ""
+        return (numbers + [c.prompting.rawValue] + blocks + [beside]).joined(separator: ";")
+    }
+
+    private static func hash(_ vision: VisionParameters) -> String {
+        var bytes: [UInt8] = []
+        for value in [vision.scale] + vision.parameters.flatMap(\.values) {
+            bytes += (0..<4).map { UInt8(truncatingIfNeeded: value.bitPattern >> (8 * $0)) }
+        }
+        return "\(vision.rank) frozen \(ModelBundle.sha256(of: bytes))"
     }
 
     /// What V is joined with, and the factor of the sum: keys V + E₁ and values s · (V + E₂), or image tokens V + E₁.

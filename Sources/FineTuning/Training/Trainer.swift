@@ -7,6 +7,7 @@ public import Diagnostics
 internal import FoundationEssentials
 internal import Language
 public import MemVP
+internal import ModelFile
 internal import Specification
 public import Tensor
 internal import Text
@@ -62,6 +63,7 @@ public final class Trainer {
     private var training: [PreparedExample] = []
     private var tasks: [ExampleRow.Task] = []  // of `training`
     private var validation: [(row: ExampleRow, example: PreparedExample)] = []
+    private var validationCount = 0  // rows that `validation` was drawn from
     private var dataHash = ""
 
     /// A run on `bundle`.
@@ -86,24 +88,34 @@ public final class Trainer {
         training rows: [ExampleRow], validation validationRows: [ExampleRow], badRows: BadRowPolicy, resume: Bool,
         stop: () -> Bool
     ) throws(Failure) -> Bool {
-        let hasCheckpoint = FileManager.default.fileExists(atPath: RunDirectory.checkpoint(in: files.run))
+        let directory = try RunDirectory(path: files.run)
+        try OutputFile.check(files.output)
+        let hasCheckpoint = FileManager.default.fileExists(atPath: directory.checkpointPath)
         guard resume || !hasCheckpoint else {
             throw Failure(
                 .cannotCreate, files.run, "holds the checkpoint of a run, which a new one would overwrite",
                 hint: "Go on from it with --resume, name another --out, or remove the directory.")
         }
-        let adapter = try makeAdapter(rows)
+        let start = StartingAdapter(bundle: bundle, compute: compute, configuration: configuration)
+        let adapter: TrainableAdapter
+        if let initial = files.initial {
+            adapter = try start.going(on: initial)
+        } else {
+            adapter = try start.fresh(rows)
+        }
         let features = try PhotoFeatures(
             bundle: bundle, compute: compute, directory: files.cache, adapter: adapter)
         let limit = try longestText(beside: adapter.configuration.imageTokens)
-        try prepare(rows, validationRows, features, limit, badRows, stop)
+        validationCount = validationRows.count
+        let scored = ValidationRows.spread(validationRows, limit: configuration.validationLimit)
+        try prepare(rows, scored, features, limit, badRows, stop)
         var done = 0
         if hasCheckpoint {
             done = try Checkpoint.restore(
                 adapter, configuration: configuration, dataHash: dataHash,
-                from: RunDirectory.checkpoint(in: files.run))
+                from: directory.checkpointPath)
         }
-        let directory = try RunDirectory(path: files.run, keepingUpTo: done > 0 ? done : nil)
+        try directory.open(keepingUpTo: done > 0 ? done : nil)
         let runner = try TrainingStep(
             bundle: bundle, compute: compute, adapter: adapter, photos: features.source, rows: Self.rows,
             sequences: min(configuration.batch, Self.sequences))
@@ -113,7 +125,7 @@ public final class Trainer {
         let lessons = try Lessons(bundle, Array(zip(training, tasks)), drawing, configuration)
         let checks = Checks(
             samples: SampleWriter(bundle: bundle, compute: compute),
-            score: ValidationScore(bundle: bundle, rows: validation, limit: configuration.validationLimit),
+            score: ValidationScore(bundle: bundle, rows: validation),
             drawing: drawing)
         return try loop(adapter, runner, lessons, checks, features.source, directory, from: done, stop)
     }
@@ -138,7 +150,9 @@ public final class Trainer {
         var tokens = before?.tokens ?? 0
         let start = ContinuousClock.now
         var begin = TrainingRecord("start", step: done)
-        begin.note = "\(training.count) examples, \(validation.count) for validation, kernels \(compute.kernels.name)"
+        let of = validationCount > validation.count ? " of \(validationCount) rows" : ""
+        begin.note =
+            "\(training.count) examples, \(validation.count)\(of) for validation, kernels \(compute.kernels.name)"
         try directory.append(begin)
         for step in done..<c.steps {
             let rate = c.schedule.rate(at: step)
@@ -188,7 +202,7 @@ public final class Trainer {
         _ adapter: TrainableAdapter, _ runner: TrainingStep, _ checks: Checks, _ directory: RunDirectory, step: Int
     ) throws(Failure) {
         guard !validation.isEmpty else { return }
-        let examples = validation.prefix(configuration.validationLimit).map(\.example)
+        let examples = validation.map(\.example)
         var record = TrainingRecord("validation", step: step)
         record.validationLoss = try runner.loss(examples)
         record.blindLoss = try runner.loss(examples, blind: true)
@@ -220,6 +234,8 @@ public final class Trainer {
         var identity = ""
         var faults: [String: Failure] = [:]
         for (index, row) in (rows + validationRows).enumerated() {
+            // The same rows on the other side are other data.
+            if index == rows.count { identity += "validation\n" }
             if stop() { throw Failure(.temporary, files.run, "was stopped before the first step") }
             watch(.features(index, rows.count + validationRows.count))
             do throws(Failure) {
@@ -234,8 +250,7 @@ public final class Trainer {
                     throw error
                 }
                 guard example.tokens.count <= limit, example.promptCount >= 1 else {
-                    throw Failure(
-                        .promptTooLong, "line \(row.line)", "has \(example.tokens.count) tokens; \(limit) fit")
+                    throw Failure(.promptTooLong, "", "has \(example.tokens.count) tokens; \(limit) fit")
                 }
                 if index < rows.count {
                     training.append(example)
@@ -246,8 +261,8 @@ public final class Trainer {
                 identity += "\(example.photo) \(example.tokens)\n"
             } catch {
                 // A full disk or a broken cache is not the row's fault.
-                if policy == .stop || [.noSpace, .inputOutput, .cannotCreate].contains(error.code) { throw error }
-                watch(.badRow("\(error)"))
+                if [.noSpace, .inputOutput, .cannotCreate].contains(error.code) { throw error }
+                watch(.badRow("\(try policy.leavesOut(row, because: error))"))
             }
         }
         features.release()
@@ -266,44 +281,5 @@ public final class Trainer {
                 hint: "Up to \(limit + imageTokens) tokens go through the model together.")
         }
         return limit
-    }
-
-    private func makeAdapter(_ rows: [ExampleRow]) throws(Failure) -> TrainableAdapter {
-        let c = configuration
-        if let path = files.initial {
-            let (shape, tensors) = try AdapterFile.tensors(path: path, base: bundle.base)
-            // A number that is none would be rounded away in int8, and never be noticed.
-            do {
-                _ = try Adapter(shape, tensors: tensors, precision: bundle.precision)
-            } catch { throw error.about(path) }
-            guard shape.prompting == c.prompting else {
-                throw Failure(
-                    .configurationInvalid, "--initial \(path)",
-                    "was trained with prompting by \(shape.prompting.rawValue)",
-                    hint: "Give --prompting \(shape.prompting.rawValue), or begin with another adapter.")
-            }
-            guard c.featureBlocks ?? shape.layers.blocks.map(\.index) == shape.layers.blocks.map(\.index) else {
-                throw Failure(
-                    .configurationInvalid, "--initial \(path)",
-                    "reads \(shape.layers.blocks.isEmpty ? "the encoder's result" : "the blocks \(shape.layers.blocks.map(\.index))")",
-                    hint: "Leave --feature-blocks out, or begin with another adapter.")
-            }
-            let (wide, widened) = TrainableAdapter.widened(shape, tensors, slots: c.slots, seed: c.seed)
-            return TrainableAdapter(wide, tensors: widened, freezesVision: configuration.freezesVision)
-        }
-        let layers = try FeatureScale.layers(
-            c.featureBlocks ?? bundle.vision.stageBlocks, of: rows, bundle: bundle, compute: compute)
-        guard c.slots >= bundle.vision.patches else {
-            throw Failure(
-                .configurationInvalid, "--slots \(c.slots)",
-                "is fewer than the encoder's \(bundle.vision.patches) patches")
-        }
-        return TrainableAdapter(
-            Adapter.Configuration(
-                features: bundle.vision.width(of: layers) ?? bundle.vision.features, hidden: c.hidden,
-                width: bundle.language.configuration.width, slots: c.slots, lambda: c.lambda, scale: c.scale,
-                prompting: c.prompting, layers: layers),
-            seed: c.seed, visionBlocks: c.freezesVision ? 0 : bundle.vision.trainableBlocks,
-            visionRank: c.visionRank)
     }
 }

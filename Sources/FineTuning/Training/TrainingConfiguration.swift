@@ -22,18 +22,19 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
     public var seed: UInt64
     /// Where the image goes.
     public var prompting: Adapter.Prompting
-    /// Memory rows, or image tokens.
-    public var slots: Int
-    /// Hidden width of the projector.
-    public var hidden: Int
-    /// λ of the equation.
-    public var lambda: Float
-    /// s of the equation.
-    public var scale: Float
+    /// Memory rows, or image tokens; nil for those of the adapter to begin with, or else one a patch.
+    public var slots: Int?
+    /// Hidden width of the projector; nil for that of the adapter to begin with, or else `defaultHidden`.
+    public var hidden: Int?
+    /// λ of the equation; nil for that of the adapter to begin with, or else `defaultLambda`.
+    public var lambda: Float?
+    /// s of the equation; nil for that of the adapter to begin with, or else `defaultScale`.
+    public var scale: Float?
     /// Whether the encoder's own adapters are left out, or left as they are.
     public var freezesVision: Bool
-    /// Inner width of the adapters beside a vision transformer's MLPs.
-    public var visionRank: Int
+    /// Inner width of the adapters beside a vision transformer's MLPs; nil for that of the adapter to begin with, or else
+    /// `defaultVisionRank`.
+    public var visionRank: Int?
     /// Blocks of the encoder that the adapter reads, side by side; none for the encoder's result. Nil for what the adapter to begin with
     /// reads, or else the ends of the last three stages (`VisionEncoder.stageBlocks`).
     public var featureBlocks: [Int]?
@@ -51,15 +52,24 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
     public var validateEvery: Int
     /// Steps between checkpoints.
     public var checkpointEvery: Int
-    /// Validation examples.
+    /// Validation rows that are scored, about: those of photos that are spread evenly over all (`ValidationRows`).
     public var validationLimit: Int
+
+    /// Hidden width of a new projector.
+    public static let defaultHidden = 128
+    /// λ of a new adapter.
+    public static let defaultLambda: Float = 0.1
+    /// s of a new adapter.
+    public static let defaultScale: Float = 0.1
+    /// Inner width of new adapters beside a vision transformer's MLPs.
+    public static let defaultVisionRank = 8
 
     /// Settings with the defaults of the command line (docs/TRAINING.md says where they come from).
     public init(
         batch: Int = 64, steps: Int = 2_000, learningRate: Float = 0.012, projectorRate: Float? = nil, warmUp: Int = 30,
         adamW: AdamWConfiguration = AdamWConfiguration(), clip: Float = 1, seed: UInt64 = 1,
-        prompting: Adapter.Prompting = .memory, slots: Int = 81, hidden: Int = 128, lambda: Float = 0.1,
-        scale: Float = 0.1, freezesVision: Bool = false, visionRank: Int = 8, featureBlocks: [Int]? = nil,
+        prompting: Adapter.Prompting = .memory, slots: Int? = nil, hidden: Int? = nil, lambda: Float? = nil,
+        scale: Float? = nil, freezesVision: Bool = false, visionRank: Int? = nil, featureBlocks: [Int]? = nil,
         views: Int = 1, dropout: Float = 0, averaging: Float = 0,
         weighsConsensus: Bool = false, rewardedSamples: Int = 0,
         validateEvery: Int = 250,

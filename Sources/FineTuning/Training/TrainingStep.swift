@@ -99,7 +99,9 @@ final class TrainingStep {
         guard result.gradientNorm.isFinite, result.loss.isFinite else {
             throw Failure(
                 .internalError, "step \(step)", "has a loss or a gradient that is not a number",
-                hint: "Lower --learning-rate, and resume from the last checkpoint.")
+                hint:
+                    "Begin again with a lower --learning-rate and another --out, perhaps from this run's NAME.train/adapter.gguf (--initial)."
+            )
         }
         if configuration.clip > 0, result.gradientNorm > Double(configuration.clip) {
             let factor = configuration.clip / Float(result.gradientNorm)

@@ -12,12 +12,12 @@ struct ValidationScore {
     private let captions: [(request: DrawingRequest, references: [String])]
     private let questions: [(request: DrawingRequest, expected: String)]
 
-    /// The first `limit` rows; captions of one photo count together.
-    init(bundle: ModelBundle, rows: [(row: ExampleRow, example: PreparedExample)], limit: Int) {
+    /// All of `rows`; captions of one photo count together.
+    init(bundle: ModelBundle, rows: [(row: ExampleRow, example: PreparedExample)]) {
         tokenizer = bundle.tokenizer
         var captions: [(example: PreparedExample, text: String)] = []
         var questions: [(request: DrawingRequest, expected: String)] = []
-        for (row, example) in rows.prefix(limit) {
+        for (row, example) in rows {
             switch row.task {
             case .caption(let text): captions.append((example, text))
             case .question(_, let answer): questions.append((Self.request(example), answer))

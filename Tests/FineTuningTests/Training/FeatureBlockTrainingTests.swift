@@ -103,7 +103,7 @@ struct FeatureBlockTrainingTests {
         let bare = try run("bare", blocks: [])
         #expect(try bundle.openAdapter(path: bare).configuration.layers == .result)
         let wrong: [([Int], String?, String)] = [
-            ([3], first, "the blocks [20, 3]"), ([], first, "the blocks [20, 3]"), ([20], bare, "the encoder's result"),
+            ([3], first, "has 20,3"), ([], first, "has 20,3"), ([20], bare, "has result"),
             ([21], nil, "0 to 20"), ([3, 3], nil, "once"),
         ]
         for (blocks, initial, part) in wrong {

@@ -25,8 +25,12 @@ struct ResumeTests {
         var bad: [String] = []
         var warnings: [String] = []
         var stopAfter: Int?
+        var whenDone: (Int) -> Void = { _ in }
         func see(_ event: Trainer.Event) {
-            if case .step(let record, _) = event { steps.append(record.step) }
+            if case .step(let record, _) = event {
+                steps.append(record.step)
+                whenDone(record.step)
+            }
             if case .badRow(let text) = event { bad.append(text) }
             if case .record(let record) = event, record.event == "warning" { warnings.append(record.note ?? "") }
         }
@@ -37,23 +41,26 @@ struct ResumeTests {
     private func run(
         _ name: String, _ watch: Watch = Watch(), rows: [ExampleRow] = rows, resume: Bool = false, frozen: Bool,
         steps: Int = 9, badRows: BadRowPolicy = .skip, rate: Float = 0.01, initial: String? = nil,
-        prompting: Adapter.Prompting = .memory, slots: Int = 18, averaging: Float = 0
+        prompting: Adapter.Prompting = .memory, slots: Int = 18, averaging: Float = 0, lambda: Float? = nil,
+        validation: [ExampleRow]? = nil, output: String? = nil
     ) throws -> Bool {
         let official = try bundle.get()
         let model = try ModelBundle(path: official.path)
         let configuration = TrainingConfiguration(
-            batch: 3, steps: steps, learningRate: rate, warmUp: 2, prompting: prompting, slots: slots, hidden: 16,
-            freezesVision: frozen,
-            visionRank: 4, averaging: averaging, validateEvery: 4, checkpointEvery: 3)
+            batch: 3, steps: steps, learningRate: rate, warmUp: 2, prompting: prompting,
+            slots: initial == nil ? slots : nil, hidden: initial == nil ? 16 : nil, lambda: lambda,
+            freezesVision: frozen, visionRank: initial == nil ? 4 : nil, averaging: averaging, validateEvery: 4,
+            checkpointEvery: 3)
         let folder = official.folder.path
         let trainer = try Trainer(
             bundle: model, compute: Compute(kernels: .choose(forced: nil), threads: 2), configuration: configuration,
             files: Trainer.Files(
-                output: "\(folder)/\(name).gguf", run: "\(folder)/\(name).train", cache: "\(folder)/cache",
+                output: output ?? "\(folder)/\(name).gguf", run: "\(folder)/\(name).train", cache: "\(folder)/cache",
                 initial: initial),
             watch: watch.see)
         return try trainer.run(
-            training: rows, validation: Array(Self.rows.prefix(3)), badRows: badRows, resume: resume, stop: watch.stop)
+            training: rows, validation: validation ?? Array(Self.rows.prefix(3)), badRows: badRows, resume: resume,
+            stop: watch.stop)
     }
 
     private func bytes(_ name: String) throws -> Data {
@@ -158,7 +165,8 @@ struct ResumeTests {
     @Test("a run that answers everything alike says so, in its log too; one that does not says nothing")
     func warns() throws {
         let watch = Watch()
-        #expect(try run("wild", watch, frozen: true, steps: 8, rate: 100))
+        // Without λ no photo is seen, and captions have no other prompt that would tell them apart.
+        #expect(try run("wild", watch, frozen: true, steps: 8, lambda: 0))
         let warnings = try records("wild").filter { $0.event == "warning" }
         #expect(!warnings.isEmpty && warnings.allSatisfy { $0.note?.contains("--learning-rate") == true })
         #expect(watch.warnings == warnings.compactMap(\.note))
@@ -182,6 +190,78 @@ struct ResumeTests {
         #expect(data?.code == .configurationInvalid)
         let kind = #expect(throws: Failure.self) { try run("other", resume: true, frozen: true, prompting: .input) }
         #expect(kind?.code == .configurationInvalid)
+        // The same rows in the same order, but learned from instead of validated on.
+        let moved = #expect(throws: Failure.self) {
+            try run(
+                "other", rows: Self.rows + Self.rows.prefix(3), resume: true, frozen: true, validation: [])
+        }
+        #expect(moved?.code == .configurationInvalid && moved?.cause.contains("data") == true)
+    }
+
+    @Test(
+        "a checkpoint is refused where the run would begin with other constants, or with other matrices that stay frozen"
+    )
+    func refusesOtherBeginnings() throws {
+        let official = try bundle.get()
+        let model = try ModelBundle(path: official.path)
+        let (shape, tensors) = try AdapterFile.tensors(
+            path: "\(official.path)/adapters/official.gguf", base: model.base)
+        func written(_ name: String, _ shape: Adapter.Configuration, _ tensors: Adapter.Tensors) throws -> String {
+            let path = official.folder.appendingPathComponent("\(name).gguf").path
+            try AdapterFile.write(shape, tensors: tensors, base: model.base, name: name, to: path)
+            return path
+        }
+        var (brighter, stronger) = (shape, shape)
+        brighter.lambda *= 2
+        stronger.scale *= 2
+        var beside = tensors
+        beside.vision?.fc2[0][0] += 1
+        let paths = [
+            try written("as-it-is", shape, tensors), try written("brighter", brighter, tensors),
+            try written("stronger", stronger, tensors), try written("beside", shape, beside),
+        ]
+        let watch = Watch()
+        watch.stopAfter = 3
+        try run("begun", watch, frozen: true, initial: paths[0])
+        for path in paths.dropFirst() {
+            let failure = #expect(throws: Failure.self) { try run("begun", resume: true, frozen: true, initial: path) }
+            #expect(failure?.code == .configurationInvalid && failure?.hint.contains("--initial") == true)
+        }
+        #expect(try run("begun", resume: true, frozen: true, initial: paths[0]))
+        let constant = #expect(throws: Failure.self) {
+            try run("asked", frozen: true, initial: paths[0], lambda: shape.lambda * 2)
+        }
+        #expect(constant?.code == .configurationInvalid && constant?.object.hasPrefix("--lambda") == true)
+        #expect(try run("agreed", frozen: true, steps: 1, initial: paths[0], lambda: shape.lambda))
+    }
+
+    @Test("one run at a time has a directory, and an output that can be no file is refused before the work")
+    func directory() throws {
+        let folder = try bundle.get().folder.path
+        do {
+            let held = try RunDirectory(path: "\(folder)/held.train")
+            let failure = #expect(throws: Failure.self) { try run("held", frozen: true) }
+            #expect(failure?.code == .temporary && failure?.object == held.path)
+        }
+        #expect(try run("held", frozen: true, steps: 1))
+        let watch = Watch()
+        let failure = #expect(throws: Failure.self) { try run("nowhere", watch, frozen: true, output: folder) }
+        #expect(failure?.code == .notRegularFile && failure?.object == folder && watch.steps.isEmpty)
+    }
+
+    @Test("validation rows are those of photos spread evenly over all files, whole photos, in their order")
+    func spread() {
+        func rows(_ file: String, _ photos: Int, _ each: Int) -> [ExampleRow] {
+            (0..<photos * each).map {
+                ExampleRow(image: "\(file)\($0 / each)", task: .caption("\($0)"), file: file, line: $0 + 1)
+            }
+        }
+        let all = rows("a", 100, 5) + rows("b", 50, 1)
+        let chosen = ValidationRows.spread(all, limit: 55)
+        #expect(chosen.filter { $0.file == "a" }.map(\.line).prefix(6) == [1, 2, 3, 4, 5, 51])
+        #expect(chosen.count { $0.file == "a" } == 50 && chosen.count { $0.file == "b" } == 5)
+        #expect(ValidationRows.spread(all, limit: 550) == all)
+        #expect(ValidationRows.spread(rows("a", 2, 5), limit: 1).map(\.line) == [1, 2, 3, 4, 5])
     }
 
     @Test("image tokens that leave no room for text are refused before the first step")
@@ -215,7 +295,7 @@ struct ResumeTests {
         try AdapterFile.write(shape, tensors: tensors, base: model.base, name: "good", to: path)
         #expect(try run("good", frozen: frozen, initial: path))
         let other = #expect(throws: Failure.self) { try run("other", frozen: frozen, initial: path, prompting: .input) }
-        #expect(other?.code == .configurationInvalid && other?.hint.contains("--prompting memory") == true)
+        #expect(other?.code == .configurationInvalid && other?.object == "--prompting input")
         tensors.e1[3] = .nan
         shape.lambda = 0.02
         try AdapterFile.write(shape, tensors: tensors, base: model.base, name: "bad", to: path)
@@ -228,29 +308,49 @@ struct ResumeTests {
         let folder = try bundle.get().folder
         let broken = folder.appendingPathComponent("broken.jpg")
         try Data("text".utf8).write(to: broken)
-        let rows = Self.rows + [ExampleRow(image: broken.path, task: .caption("nothing"))]
+        let rows =
+            Self.rows + [
+                ExampleRow(image: broken.path, task: .caption("nothing"), file: "bad.jsonl", line: 7)
+            ]
         let watch = Watch()
         #expect(try run("bad", watch, rows: rows, frozen: true))
-        #expect(watch.bad.count == 1 && watch.bad[0].contains(broken.path))
+        #expect(watch.bad.count == 1 && watch.bad[0].hasPrefix("bad.jsonl:7: \(broken.path)"))
         let failure = #expect(throws: Failure.self) { try run("worse", rows: rows, frozen: true, badRows: .stop) }
-        #expect(failure?.code == .unsupportedType && failure?.object.contains(broken.path) == true)
+        #expect(failure?.code == .specInvalid && failure?.object == "bad.jsonl:7")
+        #expect(failure?.cause.contains(broken.path) == true && failure?.hint.contains("--on-bad-row skip") == true)
     }
 
-    @Test("a full disk ends the run with its name, and the last checkpoint stays whole")
-    func fullDisk() throws {
-        // /dev/full stands for the full disk.
+    @Test("a checkpoint that cannot be saved ends the run with its name, and the last one stays whole")
+    func saveFails() throws {
         let watch = Watch()
         watch.stopAfter = 3
         try run("full", watch, frozen: true)
+        let folder = try bundle.get().folder
+        let (place, aside) = (folder.appendingPathComponent("full.train"), folder.appendingPathComponent("aside.train"))
         let before = try bytes("full.train/checkpoint.safetensors")
-        let folder = try bundle.get().folder.appendingPathComponent("full.train")
-        let log = folder.appendingPathComponent("log.jsonl")
+        // The directory goes away under the run, as a disk might; root may write anywhere, so rights would not do.
+        let leaving = Watch()
+        leaving.whenDone = { step in if step == 5 { try? FileManager.default.moveItem(at: place, to: aside) } }
+        let failure = #expect(throws: Failure.self) { try run("full", leaving, resume: true, frozen: true) }
+        #expect(failure?.code == .cannotCreate && failure?.object == "\(place.path)/checkpoint.safetensors")
+        #expect(leaving.steps == [4, 5, 6])
+        #expect(try bytes("aside.train/checkpoint.safetensors") == before)
+        try FileManager.default.moveItem(at: aside, to: place)
+        #expect(try run("full", resume: true, frozen: true) && run("never", frozen: true))
+        #expect(try bytes("full.gguf") == bytes("never.gguf"))
+    }
+
+    @Test("a full disk under the log ends the run with its name")
+    func fullDisk() throws {
+        // /dev/full stands for the full disk.
+        let directory = try RunDirectory(path: try bundle.get().folder.appendingPathComponent("disk.train").path)
+        try directory.open(keepingUpTo: nil)
+        let log = URL(fileURLWithPath: "\(directory.path)/log.jsonl")
         try FileManager.default.removeItem(at: log)
         try FileManager.default.createSymbolicLink(atPath: log.path, withDestinationPath: "/dev/full")
-        watch.stopAfter = nil
-        let failure = #expect(throws: Failure.self) { try run("full", watch, resume: true, frozen: true) }
-        #expect(failure?.code == .noSpace)
-        #expect(try bytes("full.train/checkpoint.safetensors") == before)
+        try directory.reopen()
+        let failure = #expect(throws: Failure.self) { try directory.append(TrainingRecord("start", step: 0)) }
+        #expect(failure?.code == .noSpace && failure?.object == log.path)
     }
 }
 

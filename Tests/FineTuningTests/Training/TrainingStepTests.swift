@@ -154,7 +154,7 @@ struct TrainingStepTests {
             training: rows + [long], validation: Array(rows.prefix(1)), badRows: .skip, resume: false
         ) { false }
         #expect(isDone && losses.count == 12)
-        #expect(bad.count == 1 && bad[0].contains("line 9"))
+        #expect(bad.count == 1 && bad[0].hasPrefix(":9: has "))
         let epochs = (0..<3).map { Array(losses[4 * $0..<4 * $0 + 4]) }
         #expect(Set(epochs[0]).count == 4)
         for epoch in epochs { #expect(epoch.sorted() == epochs[0].sorted()) }
