@@ -66,6 +66,24 @@ struct FeatureBlockTests {
             base: base, name: "b", to: path)
     }
 
+    @Test("a factor that is no number makes no adapter")
+    func factors() throws {
+        func adapter(_ factor: Float) throws -> Adapter {
+            let layers = FeatureLayers(blocks: [.init(index: 0, factor: factor)])
+            let zeros = { [Float](repeating: 0, count: $0) }
+            return try Adapter(
+                Adapter.Configuration(features: 4, hidden: 2, width: 3, slots: 1, lambda: 1, scale: 1, layers: layers),
+                tensors: Adapter.Tensors(
+                    fc1Weight: zeros(8), fc1Bias: zeros(2), fc2Weight: zeros(6), fc2Bias: zeros(3), e1: zeros(3),
+                    e2: zeros(3)), precision: .float32)
+        }
+        #expect(try adapter(0.5).configuration.layers.blocks.map(\.factor) == [0.5])
+        for factor in [Float.nan, .infinity] {
+            let failure = #expect(throws: Failure.self) { try adapter(factor) }
+            #expect(failure?.code == .modelInvalid)
+        }
+    }
+
     private func refused(_ code: FailureCode, _ part: String, _ body: () throws -> Void) {
         let failure = #expect(throws: Failure.self) { try body() }
         #expect(failure?.code == code && failure?.description.contains(part) == true, "\(String(describing: failure))")

@@ -299,8 +299,17 @@ struct ResumeTests {
         tensors.e1[3] = .nan
         shape.lambda = 0.02
         try AdapterFile.write(shape, tensors: tensors, base: model.base, name: "bad", to: path)
-        let failure = #expect(throws: Failure.self) { try run("nan", frozen: frozen, initial: path) }
-        #expect(failure?.code == .modelInvalid && failure?.object.contains("e1") == true)
+        let watch = Watch()
+        let failure = #expect(throws: Failure.self) { try run("nan", watch, frozen: frozen, initial: path) }
+        #expect(failure?.code == .modelInvalid && failure?.object.contains("e1") == true && watch.steps.isEmpty)
+        // Features that do not fit the encoder would be read beyond their end.
+        tensors.e1[3] = 0
+        shape.features -= 1
+        tensors.fc1Weight.removeLast(shape.hidden)
+        tensors.vision = nil
+        try AdapterFile.write(shape, tensors: tensors, base: model.base, name: "narrow", to: path)
+        let narrow = #expect(throws: Failure.self) { try run("narrow", watch, frozen: frozen, initial: path) }
+        #expect(narrow?.code == .adapterMismatch && narrow?.object == path && watch.steps.isEmpty)
     }
 
     @Test("a photo that does not decode is named and left out, or stops the run")
