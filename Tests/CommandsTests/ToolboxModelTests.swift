@@ -146,12 +146,18 @@ struct ToolboxModelTests {
         let photo = Material.photo("rocket.jpg")
         let together = try scorer()
         let captions = ["A rocket on its stand .", "two dogs", "A man ."]
-        try together.score(captions: captions, image: photo)
+        #expect(try together.score(captions: captions, image: photo) == [nil, nil, nil])
         let apart = try scorer()
-        for caption in captions { try apart.score(captions: [caption], image: photo) }
+        for caption in captions { #expect(try apart.score(captions: [caption], image: photo) == [nil]) }
         #expect(together.tokens == apart.tokens)
         #expect(together.total == apart.total)
         #expect(together.images == 1)
+        // One that is too long costs itself alone.
+        let long = String(repeating: "a man and ", count: 400)
+        let beside = try scorer()
+        let failures = try beside.score(captions: [captions[0], long] + captions.dropFirst(), image: photo)
+        #expect(failures.map { $0?.code } == [nil, .promptTooLong, nil, nil])
+        #expect(beside.total == together.total && beside.tokens == together.tokens)
 
         // The greedy caption's own log-probabilities are what the scorer must find for it.
         let answerer = try Answerer(bundle: bundle, compute: compute, batch: 1)
@@ -163,7 +169,7 @@ struct ToolboxModelTests {
         let found = try #require(answer)
         try #require(found.finish == "stop" && found.text.hasSuffix("."))
         let greedy = try scorer()
-        try greedy.score(captions: [found.text], image: photo)
+        #expect(try greedy.score(captions: [found.text], image: photo) == [nil])
         #expect(greedy.tokens == found.tokens.count + 1)
         let mean = exp(-greedy.total / Double(greedy.tokens))
         #expect(abs(mean - found.confidence) < 1e-4)

@@ -52,19 +52,20 @@ final class ToolboxCaptionScorer {
     /// Adds the captions of one image.
     ///
     /// - Parameter photo: the path of the image; nil for none.
-    /// - Throws: the photo's failures; `prompt_too_long` for a caption that does not fit a pass.
-    func score(captions: [String], image photo: String?) throws(Failure) {
+    /// - Returns: for each caption nil, or why it was not added: `prompt_too_long` for one that does not fit a pass.
+    /// - Throws: the photo's failures; nothing was added then.
+    func score(captions: [String], image photo: String?) throws(Failure) -> [Failure?] {
         let image = try visualPrompt(of: photo)
         var targets: [(row: Int, token: Int32)] = []
+        var failures = [Failure?](repeating: nil, count: captions.count)
         rows.removeAll()
-        for caption in captions {
+        for (place, caption) in captions.enumerated() {
             let example = form.example(caption, after: prompt, bundle.tokenizer)
             let text = example.tokens.dropLast()
             let input = VisualPrompt.inputs(image, before: text)
             guard !text.isEmpty, example.promptCount >= 1, input.count <= rows.capacity else {
-                throw Failure(
-                    .promptTooLong, photo ?? "caption", "has a caption of \(text.count) tokens, which do not fit a pass"
-                )
+                failures[place] = Failure(.promptTooLong, "", "has \(text.count) tokens, which do not fit a pass")
+                continue
             }
             if input.count > rows.capacity - rows.count {
                 add(targets)
@@ -79,10 +80,12 @@ final class ToolboxCaptionScorer {
             }
         }
         add(targets)
+        return failures
     }
 
     /// Runs the rows and adds −ln p of each target.
     private func add(_ targets: [(row: Int, token: Int32)]) {
+        guard !targets.isEmpty else { return }
         bundle.language.forward(rows, state: state, compute: compute)
         let places = targets.map(\.row)
         var start = 0

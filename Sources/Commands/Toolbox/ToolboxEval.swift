@@ -67,17 +67,23 @@ struct ToolboxEvalPerplexity: ParsableCommand {
         // Rows of one image stand together; should they not, the image is encoded again and the sum is the same.
         while done < rows.count {
             let group = rows[done...].prefix { $0.row.image == rows[done].row.image }
+            // A photo that does not decode costs all its captions, one that is too long itself alone.
+            var failures: [Failure?]
             do throws(Failure) {
-                try scorer.score(captions: group.map(\.text), image: noImage ? nil : rows[done].row.image)
-                count += group.count
-            } catch {
-                bad += try EvaluationOptions(badRows: onBadRow, file: data).bad(group.map(\.row), error)
+                failures = try scorer.score(
+                    captions: group.map(\.text), image: noImage ? nil : rows[done].row.image)
+            } catch { failures = [Failure?](repeating: error, count: group.count) }
+            for (entry, failure) in zip(group, failures) {
+                guard let failure else { continue }
+                let row = try EvaluationOptions(badRows: onBadRow, file: data).bad(entry.row, failure)
+                ToolboxEvalOptions.name(row)
+                bad.append(row)
             }
+            count += failures.count { $0 == nil }
             done += group.count
             progress.show("captions", Double(done) / Double(rows.count))
         }
         progress.end()
-        bad.forEach(ToolboxEvalOptions.name)
         guard count > 0 else { throw EvaluationOptions(file: data).nothing(bad) }
         let report = ToolboxPerplexityReport(
             perplexity: exp(scorer.total / Double(max(1, scorer.tokens))), tokens: scorer.tokens, captions: count,
@@ -97,6 +103,7 @@ struct ToolboxEvalPerplexity: ParsableCommand {
         var found: [BadRow] = []
         let rows = try ExampleRows.read(path: data, splits: ExampleRows.splits(split), badRows: onBadRow) {
             found.append($0)
+            ToolboxEvalOptions.name($0)
         }
         bad += found
         let captions = rows.compactMap { row -> (row: ExampleRow, text: String)? in

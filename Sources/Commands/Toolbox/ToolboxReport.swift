@@ -115,7 +115,9 @@ struct ToolboxReport: ParsableCommand {
                 Self.rows(rows, without: seeing.badRows), training: training, options: options(blind: true),
                 answerer: answerer
             ) { bar.show("blind", $0, of: $1, unit: "questions") }
-            contents.answers.append(ReportContents.Answers(name: file, seeing: seeing, blind: blind, unreadRows: bad))
+            contents.answers.append(
+                ReportContents.Answers(
+                    name: file, seeing: seeing, blind: blind, unreadRows: hasCaptions ? 0 : bad))
         }
     }
 

@@ -62,9 +62,9 @@ struct ToolboxTrain: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Where the image goes: into every feed-forward layer, or before the prompt (for comparison).",
+            "Where the image goes: into every feed-forward layer, the default, or before the prompt (for comparison).",
             valueName: "memory|input"))
-    var prompting = Prompting.memory
+    var prompting: Prompting?
 
     @Option(help: "Memory rows, or image tokens; by default one a patch. With --initial, more than it has adds rows.")
     var slots: Int?
@@ -192,7 +192,7 @@ struct ToolboxTrain: ParsableCommand {
             batch: batch, steps: steps, learningRate: learningRate, projectorRate: projectorRate,
             warmUp: warmUp,
             adamW: AdamWConfiguration(weightDecay: weightDecay), clip: clip, seed: seed,
-            prompting: prompting.kind, slots: slots, hidden: hidden, lambda: lambda,
+            prompting: prompting?.kind, slots: slots, hidden: hidden, lambda: lambda,
             scale: scale,
             freezesVision: freezeVision, visionRank: visionRank,
             featureBlocks: featureBlocks.flatMap(Self.blocks), views: views, dropout: dropout, averaging: average,

@@ -98,7 +98,8 @@ public enum BadRowPolicy: String, Sendable, CaseIterable {
         guard self == .skip else {
             throw Failure(
                 .specInvalid, "\(bad.file):\(bad.line)", reason,
-                hint: "Mend the row, or leave bad rows out with --on-bad-row skip.")
+                hint: (failure.hint.isEmpty ? "Mend the row." : failure.hint)
+                    + " Or leave bad rows out with --on-bad-row skip.")
         }
         return bad
     }

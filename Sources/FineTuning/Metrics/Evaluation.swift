@@ -26,20 +26,11 @@ public struct EvaluationOptions: Sendable, Equatable {
     /// A row that could not be evaluated, as its failure says.
     ///
     /// - Throws: `spec_invalid` naming the row under `stop`, and what is no fault of the row whatever the policy.
-    func bad(_ row: ExampleRow, _ failure: Failure) throws(Failure) -> BadRow {
+    public func bad(_ row: ExampleRow, _ failure: Failure) throws(Failure) -> BadRow {
         let faultsOfModel: Set<FailureCode> = [.modelMissing, .modelInvalid, .adapterMismatch, .internalError]
         let isUnknownAdapter = failure.code == .specInvalid && failure.object.hasPrefix("adapter ")
         guard !faultsOfModel.contains(failure.code), !isUnknownAdapter else { throw failure }
         return try badRows.leavesOut(row, of: file, because: failure)
-    }
-
-    /// The same for several rows of one photo.
-    ///
-    /// - Throws: as above.
-    public func bad(_ rows: [ExampleRow], _ failure: Failure) throws(Failure) -> [BadRow] {
-        var all: [BadRow] = []
-        for row in rows { all.append(try bad(row, failure)) }
-        return all
     }
 
     /// What an evaluation ends with in which no row could be used: its scores would be zeros that say nothing.

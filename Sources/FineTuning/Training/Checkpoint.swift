@@ -56,8 +56,10 @@ enum Checkpoint {
         }
         guard file.metadata["memvp.adapter"] == adapter.constants else {
             throw Failure(
-                .configurationInvalid, path, "belongs to a run that began with another adapter",
-                hint: "Resume with the same --initial and --base, or start anew with another --out.")
+                .configurationInvalid, path,
+                "belongs to a run with other shapes, constants or measures of the encoder's blocks",
+                hint:
+                    "Resume with the same --initial and --base, on the same kernels, or start anew with another --out.")
         }
         for parameter in adapter.parameters {
             func values(_ kind: String) throws(Failure) -> [Float] {

@@ -82,6 +82,8 @@ final class RunDirectory {
             throw Failure(.cannotCreate, path, "cannot hold the run: \(error)", hint: "Name another --out.")
         }
         guard flock(lock.rawValue, LOCK_EX | LOCK_NB) == 0 else {
+            let number = Errno(rawValue: errno)
+            guard number == .wouldBlock else { throw Failure(.cannotCreate, path, "cannot be locked: \(number)") }
             throw Failure(
                 .temporary, path, "is in use by another run", hint: "Wait for its end, or name another --out.")
         }
@@ -111,6 +113,7 @@ final class RunDirectory {
     /// Opens the log that stands there, to append to it.
     func reopen() throws(Failure) {
         try? log?.close()
+        log = nil
         do {
             log = try FileDescriptor.open(FilePath(logPath), .writeOnly, options: [.append, .closeOnExec])
         } catch { throw Failure(.inputOutput, logPath, "cannot be opened: \(error)") }

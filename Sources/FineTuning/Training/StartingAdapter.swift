@@ -21,7 +21,8 @@ struct StartingAdapter {
         guard slots >= bundle.vision.patches else {
             throw Failure(
                 .configurationInvalid, "--slots \(slots)",
-                "is fewer than the encoder's \(bundle.vision.patches) patches")
+                "is fewer than the encoder's \(bundle.vision.patches) patches",
+                hint: "Leave --slots out, or give at least as many.")
         }
         let layers = try FeatureScale.layers(
             c.featureBlocks ?? bundle.vision.stageBlocks, of: rows, bundle: bundle, compute: compute)
@@ -30,7 +31,7 @@ struct StartingAdapter {
                 features: bundle.vision.width(of: layers) ?? bundle.vision.features,
                 hidden: c.hidden ?? TrainingConfiguration.defaultHidden, width: bundle.language.configuration.width,
                 slots: slots, lambda: c.lambda ?? TrainingConfiguration.defaultLambda,
-                scale: c.scale ?? TrainingConfiguration.defaultScale, prompting: c.prompting, layers: layers),
+                scale: c.scale ?? TrainingConfiguration.defaultScale, prompting: c.prompting ?? .memory, layers: layers),
             seed: c.seed, visionBlocks: c.freezesVision ? 0 : bundle.vision.trainableBlocks,
             visionRank: c.visionRank ?? TrainingConfiguration.defaultVisionRank)
     }
@@ -43,7 +44,7 @@ struct StartingAdapter {
         // Whether it fits, and whether it holds numbers only: int8 would round one that is none away.
         _ = try bundle.openAdapter(path: path)
         let (shape, tensors) = try AdapterFile.tensors(path: path, base: bundle.base)
-        try check("--prompting", c.prompting.rawValue, shape.prompting.rawValue, path)
+        try check("--prompting", c.prompting?.rawValue, shape.prompting.rawValue, path)
         try check("--feature-blocks", c.featureBlocks.map(Self.name), Self.name(shape.layers.blocks.map(\.index)), path)
         try check("--hidden", c.hidden, shape.hidden, path)
         try check("--lambda", c.lambda, shape.lambda, path)
@@ -63,9 +64,9 @@ struct StartingAdapter {
         _ option: String, _ asked: Value?, _ found: Value?, _ path: String
     ) throws(Failure) {
         guard let asked, asked != found else { return }
-        let has = found.map { "\($0)" } ?? "none"
         throw Failure(
-            .configurationInvalid, "\(option) \(asked)", "is not that of \(path), which has \(has)",
-            hint: "Leave \(option) out or give \(has), or begin with another adapter.")
+            .configurationInvalid, "\(option) \(asked)",
+            "is not that of \(path), which has \(found.map { "\($0)" } ?? "none")",
+            hint: "Leave \(option) out\(found.map { " or give \($0)" } ?? ""), or begin with another adapter.")
     }
 }

@@ -20,8 +20,8 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
     public var clip: Float
     /// The seed of parameters and order.
     public var seed: UInt64
-    /// Where the image goes.
-    public var prompting: Adapter.Prompting
+    /// Where the image goes; nil for where the adapter to begin with puts it, or else into memory.
+    public var prompting: Adapter.Prompting?
     /// Memory rows, or image tokens; nil for those of the adapter to begin with, or else one a patch.
     public var slots: Int?
     /// Hidden width of the projector; nil for that of the adapter to begin with, or else `defaultHidden`.
@@ -68,7 +68,7 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
     public init(
         batch: Int = 64, steps: Int = 2_000, learningRate: Float = 0.012, projectorRate: Float? = nil, warmUp: Int = 30,
         adamW: AdamWConfiguration = AdamWConfiguration(), clip: Float = 1, seed: UInt64 = 1,
-        prompting: Adapter.Prompting = .memory, slots: Int? = nil, hidden: Int? = nil, lambda: Float? = nil,
+        prompting: Adapter.Prompting? = nil, slots: Int? = nil, hidden: Int? = nil, lambda: Float? = nil,
         scale: Float? = nil, freezesVision: Bool = false, visionRank: Int? = nil, featureBlocks: [Int]? = nil,
         views: Int = 1, dropout: Float = 0, averaging: Float = 0,
         weighsConsensus: Bool = false, rewardedSamples: Int = 0,

@@ -242,6 +242,7 @@ struct ResumeTests {
             let held = try RunDirectory(path: "\(folder)/held.train")
             let failure = #expect(throws: Failure.self) { try run("held", frozen: true) }
             #expect(failure?.code == .temporary && failure?.object == held.path)
+            #expect(FileManager.default.fileExists(atPath: held.path))
         }
         #expect(try run("held", frozen: true, steps: 1))
         let watch = Watch()
@@ -296,6 +297,7 @@ struct ResumeTests {
         #expect(try run("good", frozen: frozen, initial: path))
         let other = #expect(throws: Failure.self) { try run("other", frozen: frozen, initial: path, prompting: .input) }
         #expect(other?.code == .configurationInvalid && other?.object == "--prompting input")
+        #expect(other?.hint.contains("Leave --prompting out or give memory") == true)
         tensors.e1[3] = .nan
         shape.lambda = 0.02
         try AdapterFile.write(shape, tensors: tensors, base: model.base, name: "bad", to: path)
