@@ -39,7 +39,7 @@ struct StartingAdapter {
     /// The parameters of the adapter at `path`, with rows added where more slots are asked for.
     ///
     /// - Throws: those of `ModelBundle.openAdapter`; `configuration_invalid` where an option asks for what the adapter is not.
-    func going(on path: String) throws(Failure) -> TrainableAdapter {
+    func adapter(at path: String) throws(Failure) -> TrainableAdapter {
         let c = configuration
         // Whether it fits, and whether it holds numbers only: int8 would round one that is none away.
         _ = try bundle.openAdapter(path: path)

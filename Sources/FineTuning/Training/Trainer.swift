@@ -99,7 +99,7 @@ public final class Trainer {
         let start = StartingAdapter(bundle: bundle, compute: compute, configuration: configuration)
         let adapter: TrainableAdapter
         if let initial = files.initial {
-            adapter = try start.going(on: initial)
+            adapter = try start.adapter(at: initial)
         } else {
             adapter = try start.fresh(rows)
         }
@@ -150,9 +150,9 @@ public final class Trainer {
         var tokens = before?.tokens ?? 0
         let start = ContinuousClock.now
         var begin = TrainingRecord("start", step: done)
-        let of = validationCount > validation.count ? " of \(validationCount) rows" : ""
+        let among = validationCount > validation.count ? " of \(validationCount) rows" : ""
         begin.note =
-            "\(training.count) examples, \(validation.count)\(of) for validation, kernels \(compute.kernels.name)"
+            "\(training.count) examples, \(validation.count)\(among) for validation, kernels \(compute.kernels.name)"
         try directory.append(begin)
         for step in done..<c.steps {
             let rate = c.schedule.rate(at: step)
