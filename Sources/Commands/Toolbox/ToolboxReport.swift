@@ -125,6 +125,6 @@ struct ToolboxReport: ParsableCommand {
     private static func rows(_ rows: [ExampleRow], without bad: [BadRow]) -> [ExampleRow] {
         let lines = Set(bad.map(\.line))
         let photos = Set(rows.filter { lines.contains($0.line) && $0.isCaption }.map(\.image))
-        return rows.filter { !lines.contains($0.line) && !(($0.isCaption) && photos.contains($0.image)) }
+        return rows.filter { !lines.contains($0.line) && !($0.isCaption && photos.contains($0.image)) }
     }
 }

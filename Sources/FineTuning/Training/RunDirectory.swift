@@ -1,4 +1,4 @@
-// A run's directory, `adapter.train/`: log.jsonl, loss.svg, checkpoint.safetensors.
+// A run's directory, `adapter.train/`: log.jsonl, loss.svg, checkpoint.safetensors, adapter.gguf.
 //
 // Invariants: the log's lines are whole; on resuming, lines after the checkpoint's step are dropped, so the log tells one story. One
 // run at a time has the directory (flock(2)): two would cut each other's log and put each other's checkpoint back.
