@@ -44,6 +44,7 @@ let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "sw
 
 var targets: [Target] = [
     .target(name: "CKernels", cSettings: cSettings),
+    .target(name: "CAllocations", path: "Tests/CAllocations", cSettings: cSettings),
     .testTarget(name: "CKernelsTests", dependencies: ["CKernels"], swiftSettings: swiftSettings),
     .target(name: "CJPEG", cSettings: cSettings, linkerSettings: [.linkedLibrary("jpeg")]),
     .target(name: "CPNG", cSettings: cSettings, linkerSettings: [.linkedLibrary("png")]),
@@ -55,13 +56,13 @@ targets += library("Tensor", ["CKernels", "Diagnostics"])
 targets += library("ModelFile", ["Diagnostics", "Tensor"], fixtures: true)
 targets += library("Text", ["Diagnostics", "ModelFile", heap], fixtures: true)
 targets += library("Vision", ["CJPEG", "CPNG", "Diagnostics", "ModelFile", "Tensor"], fixtures: true)
-targets += library("Language", ["Diagnostics", "ModelFile", "Tensor"])
+targets += library("Language", ["Diagnostics", "ModelFile", "Tensor", heap])
 targets += library("Specification", ["CYAML", "Diagnostics"])
 targets += library("Spool", ["CLinux", "Diagnostics", heap, system])
 targets += library("Control", ["Diagnostics", logging] + nio, fixtures: true)
 targets += library(
     "MemVP", ["CLinux", "Diagnostics", "Language", "ModelFile", "Specification", "Tensor", "Text", "Vision", crypto],
-    fixtures: true)
+    tests: ["CAllocations"], fixtures: true)
 targets += library(
     "FineTuning",
     [

@@ -2,6 +2,7 @@
 // seeded by the request, so the same request gives the same tokens in any batch, on any number of threads.
 
 import Glibc
+internal import HeapModule
 public import Tensor
 
 /// How tokens are chosen.
@@ -32,6 +33,27 @@ public struct TokenChoice: Sendable, Equatable {
     public let logProbability: Float
 }
 
+/// A token with what its probability is proportional to; the greatest is the likeliest, of equal ones the lowest token.
+private struct Candidate: Comparable {
+    let token: Int
+    let weight: Double
+
+    static func < (a: Candidate, b: Candidate) -> Bool {
+        a.weight != b.weight ? a.weight < b.weight : a.token > b.token
+    }
+}
+
+/// The tokens that a choice is made among; its memory serves one choice after another.
+public final class SamplingCandidates {
+    fileprivate var weights: [Double] = []
+    // A nucleus is some tens of a vocabulary of tens of thousands: a heap gives them out without sorting the rest.
+    fileprivate var heap = Heap<Candidate>()
+    fileprivate var nucleus: [Candidate] = []
+
+    /// Without memory yet: greedy choices need none.
+    public init() {}
+}
+
 /// Chooses tokens for one sequence.
 public struct Sampler: Sendable {
     private let sampling: Sampling
@@ -44,19 +66,24 @@ public struct Sampler: Sendable {
     }
 
     /// Chooses a token from row `row` of `logits`; of equal logits the lowest token wins.
-    public mutating func choose(_ logits: FloatRows, row: Int, compute: Compute) -> TokenChoice {
+    public mutating func choose(
+        _ logits: FloatRows, row: Int, among candidates: SamplingCandidates, compute: Compute
+    ) -> TokenChoice {
         let best = compute.greedy(logits, row: row)
         guard sampling.temperature > 0 else {
             return TokenChoice(token: Int32(best.index), logProbability: best.logit - best.logSumExp)
         }
         let row = logits.row(row)
-        let token = sampling.topP < 1 ? nucleus(row, best: best.logit) : any(row, best: best.logit)
+        let token =
+            sampling.topP < 1
+            ? nucleus(row, best: best.logit, among: candidates)
+            : any(row, best: best.logit, among: &candidates.weights)
         return TokenChoice(token: Int32(token), logProbability: row[token] - best.logSumExp)
     }
 
     /// A token by its probability, of all of them: no order is needed, so none is made.
-    private mutating func any(_ logits: Span<Float>, best: Float) -> Int {
-        var weights: [Double] = []
+    private mutating func any(_ logits: Span<Float>, best: Float, among weights: inout [Double]) -> Int {
+        weights.removeAll(keepingCapacity: true)
         weights.reserveCapacity(logits.count)
         for token in logits.indices { weights.append(exp(Double(logits[token] - best) / Double(sampling.temperature))) }
         var point = generator.nextUnit() * weights.reduce(0, +)
@@ -67,30 +94,33 @@ public struct Sampler: Sendable {
         return weights.count - 1
     }
 
-    private mutating func nucleus(_ logits: Span<Float>, best: Float) -> Int {
-        // Sorting by weight, then token, makes the order independent of the sort's stability.
-        var candidates: [(token: Int, weight: Double)] = []
-        candidates.reserveCapacity(logits.count)
+    /// A token by its probability, of the likeliest whose probabilities reach `topP`.
+    private mutating func nucleus(_ logits: Span<Float>, best: Float, among candidates: SamplingCandidates) -> Int {
+        candidates.heap.removeAll { _ in true }  // keeps its memory
+        candidates.heap.reserveCapacity(logits.count)
+        candidates.nucleus.removeAll(keepingCapacity: true)
+        candidates.nucleus.reserveCapacity(logits.count)
         var total = 0.0
         for token in logits.indices {
             let weight = exp(Double(logits[token] - best) / Double(sampling.temperature))
             guard weight > 1e-12 else { continue }
-            candidates.append((token, weight))
+            candidates.heap.insert(Candidate(token: token, weight: weight))
             total += weight
         }
-        candidates.sort { $0.weight != $1.weight ? $0.weight > $1.weight : $0.token < $1.token }
         var kept = 0.0
-        var count = 0
-        while count < candidates.count, count == 0 || kept < Double(sampling.topP) * total {
-            kept += candidates[count].weight
-            count += 1
-        }
+        repeat {
+            guard let likeliest = candidates.heap.popMax() else { break }
+            candidates.nucleus.append(likeliest)
+            kept += likeliest.weight
+        } while kept < Double(sampling.topP) * total
         var point = generator.nextUnit() * kept
-        for candidate in candidates.prefix(count) {
+        var token = 0
+        for candidate in candidates.nucleus {
+            token = candidate.token
             point -= candidate.weight
-            if point < 0 { return candidate.token }
+            if point < 0 { break }
         }
-        return candidates[count - 1].token
+        return token
     }
 }
 

@@ -46,6 +46,7 @@ public final class Engine {
     private var nextID = 0
     private var wants: [Want] = []
     private var wantedRows: [Int] = []
+    private let candidates = SamplingCandidates()
 
     /// Who waits for a row's logits.
     private enum Want {
@@ -168,11 +169,11 @@ public final class Engine {
 
     /// Places as many pending tokens as the pass has room for; nil when there was none.
     private func appendPart(
-        of pending: inout ArraySlice<InputRow>, cache: KeyValueCache, memory: FeedForwardMemory?
+        of pending: inout PendingInputs, cache: KeyValueCache, memory: FeedForwardMemory?
     ) -> Range<Int>? {
-        let part = pending.prefix(rows.capacity - rows.count)
+        let part = pending.next(rows.capacity - rows.count)
         guard !part.isEmpty, let placed = rows.append(part, cache: cache, memory: memory) else { return nil }
-        pending = pending.dropFirst(part.count)
+        pending.drop(placed.count)
         return placed
     }
 
@@ -215,7 +216,7 @@ public final class Engine {
         case .next(let stream):
             switch stream.task.goal {
             case .generate(let maximumTokens, let end, _):
-                let choice = stream.sampler.choose(logits, row: row, compute: compute)
+                let choice = stream.sampler.choose(logits, row: row, among: candidates, compute: compute)
                 return stream.accept(choice, maximumTokens: maximumTokens, end: end) ? stream : nil
             case .choose(let choices, _):
                 branch(stream, into: choices, logits: logits, row: row)

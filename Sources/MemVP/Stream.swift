@@ -3,18 +3,41 @@
 internal import Language
 internal import Tensor
 
+/// What of a sequence has not run yet, in its order. Keeps its memory as it empties: a token that follows costs none.
+struct PendingInputs {
+    private var inputs: [InputRow]
+    private var start = 0
+
+    init(_ inputs: some Collection<InputRow>) { self.inputs = Array(inputs) }
+
+    var isEmpty: Bool { start == inputs.count }
+
+    /// The next of them, at most `count`.
+    func next(_ count: Int) -> ArraySlice<InputRow> { inputs[start..<min(start + count, inputs.count)] }
+
+    /// `count` of them have run.
+    mutating func drop(_ count: Int) { start = min(start + count, inputs.count) }
+
+    /// The sequence goes on with this token, all before it having run.
+    mutating func follow(with token: Int32) {
+        inputs.removeAll(keepingCapacity: true)
+        inputs.append(.token(token))
+        start = 0
+    }
+}
+
 /// What several tasks on one image begin with: run once, then copied.
 final class SharedPrefix {
     let memory: FeedForwardMemory?
     let cache: KeyValueCache
     let length: Int
-    var pending: ArraySlice<InputRow>
+    var pending: PendingInputs
 
     init(inputs: ArraySlice<InputRow>, memory: FeedForwardMemory?, cache: KeyValueCache) {
         self.memory = memory
         self.cache = cache
         length = inputs.count
-        pending = inputs
+        pending = PendingInputs(inputs)
     }
 }
 
@@ -24,7 +47,7 @@ final class Stream {
     let task: TokenTask
     let prefix: SharedPrefix?
     var cache: KeyValueCache?
-    var pending: ArraySlice<InputRow>
+    var pending: PendingInputs
     var sampler: Sampler
     var result = TokenResult()
     var branches: [Branch] = []
@@ -34,9 +57,12 @@ final class Stream {
         self.id = id
         self.task = task
         self.prefix = prefix
-        pending = task.inputs[(prefix?.length ?? 0)...]
-        if case .generate(_, _, let sampling) = task.goal {
+        pending = PendingInputs(task.inputs[(prefix?.length ?? 0)...])
+        if case .generate(let maximumTokens, _, let sampling) = task.goal {
             sampler = Sampler(sampling)
+            // The cache holds as many positions: that many tokens may come.
+            result.tokens.reserveCapacity(maximumTokens)
+            result.logProbabilities.reserveCapacity(maximumTokens)
         } else {
             sampler = Sampler(.greedy)
         }
@@ -50,7 +76,7 @@ final class Stream {
             return true
         }
         result.tokens.append(choice.token)
-        pending = [.token(choice.token)]
+        pending.follow(with: choice.token)
         guard result.tokens.count >= maximumTokens else { return false }
         result.finish = .length
         return true

@@ -1,0 +1,46 @@
+// The hot path allocates nothing: a decoded token costs no memory, greedy or drawn, whatever runs beside it.
+
+import CAllocations
+import Language
+import MemVP
+import Tensor
+import Testing
+
+@Suite("Allocations")
+struct AllocationTests {
+    @Test("the counter counts")
+    func counter() {
+        func made(_ count: Int) -> Int {
+            allocations_begin()
+            for size in 0..<count {
+                let memory = UnsafeMutableRawPointer.allocate(byteCount: 1_000 + size, alignment: 8)
+                unsafe memory.deallocate()
+            }
+            return allocations_end()
+        }
+        #expect(made(0) == 0)
+        #expect(made(5) == 5)
+    }
+
+    @Test(
+        "a decoding pass allocates nothing",
+        .enabled(if: Bundles.exists(Bundles.int8), Comment(rawValue: Bundles.missing)),
+        arguments: [.greedy, Sampling(temperature: 1, seed: 1), Sampling(temperature: 0.9, topP: 0.9, seed: 2)])
+    func decoding(sampling: Sampling) throws {
+        let bundle = try ModelBundle(path: Bundles.path(Bundles.int8), verify: false)
+        let compute = try Compute(kernels: Kernels.choose(forced: nil), threads: 2)
+        let engine = Engine(
+            model: bundle.language, compute: compute, limits: EngineLimits(streams: 3, rows: 64, positions: 128))
+        let tasks = [[1, 2, 3], [4, 5], [6, 7, 8, 9]].map { prompt in
+            TokenTask(
+                prompt: prompt, goal: .generate(maximumTokens: 100, end: -1, sampling: sampling), image: nil)
+        }
+        for task in tasks { _ = engine.submit([task]) }
+        // The first passes are prefill's, and what a choice needs has its memory after one.
+        for _ in 0..<3 { _ = engine.step() }
+        allocations_begin()
+        for _ in 0..<20 { _ = engine.step() }
+        #expect(allocations_end() == 0)
+        #expect(!engine.isIdle)
+    }
+}
