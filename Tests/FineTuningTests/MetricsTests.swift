@@ -51,6 +51,42 @@ struct CaptionMetricTests {
         }
     }
 
+    @Test(
+        "a caption's slope is how BLEU-4 changes as it is counted once more; slopes of all add up to 0",
+        arguments: [false, true])
+    func bleuSlope(short: Bool) throws {
+        let lines: [(String, [String])] = [
+            ("a dog runs on the green grass", ["a dog runs on the grass", "the dog is running on grass outside"]),
+            ("a man in a red shirt climbs a wall", ["a man in a red shirt climbs a rock", "a climber in red"]),
+            ("two men sit", ["two men sit on a long bench in a park", "men sit on a bench and talk to each other"]),
+            ("cat", ["a cat is looking at the camera"]),
+        ]
+        var numbers = WordNumbers()
+        let counts = lines.prefix(short ? 4 : 2).map { line in
+            BLEUCounts(
+                NGramCounts(numbers.number(CaptionTokens.words(line.0))),
+                against: line.1.map { NGramCounts(numbers.number(CaptionTokens.words($0))) })
+        }
+        var corpus = BLEUCounts()
+        for one in counts { corpus += one }
+        // Many of the same corpus: one caption more is then a small step.
+        var many = corpus
+        let doublings = 14
+        for _ in 0..<doublings { many += many }
+        let before = try #require(many.scores.last)
+        #expect(before > 0.1)
+        for one in counts {
+            var more = many
+            more += one
+            let found = (more.scores[3] / before - 1) * Double(1 << doublings)
+            let slope = corpus.slope(along: one)
+            #expect(abs(found - slope) < 1e-3 * max(1, abs(slope)), "\(found) \(slope)")
+        }
+        #expect(abs(counts.reduce(0) { $0 + corpus.slope(along: $1) }) < 1e-12)
+        #expect(counts.contains { abs(corpus.slope(along: $0)) > 0.05 })
+        #expect(BLEUCounts().slope(along: counts[0]) == 0)
+    }
+
     @Test("nothing to count scores 0, never NaN")
     func nothing() {
         for samples in [

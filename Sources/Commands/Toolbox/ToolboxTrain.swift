@@ -102,6 +102,10 @@ struct ToolboxTrain: ParsableCommand {
     @Option(help: "Captions drawn of each photo with --reward cider; --batch counts them.")
     var samples = 4
 
+    @Option(
+        help: "What a drawn caption's share of BLEU-4 counts beside its CIDEr-D, with --reward cider; by default 0.")
+    var bleuWeight: Float?
+
     @Flag(help: "Leave out, or leave as they are, the adapters beside a vision transformer's blocks.")
     var freezeVision = false
 
@@ -171,6 +175,14 @@ struct ToolboxTrain: ParsableCommand {
             throw ValidationError(
                 "--feature-blocks is \(featureBlocks); it must be result, or numbers from 0 like 20,19,14.")
         }
+        if let bleuWeight {
+            guard reward == .cider else {
+                throw ValidationError("--bleu-weight counts for drawn captions, which only --reward cider draws.")
+            }
+            guard bleuWeight >= 0, bleuWeight.isFinite else {
+                throw ValidationError("--bleu-weight is \(bleuWeight); it must be a number, at least 0.")
+            }
+        }
         guard learningRate > 0, learningRate.isFinite, (projectorRate ?? 1) > 0, (projectorRate ?? 1).isFinite,
             clip >= 0, clip.isFinite, weightDecay >= 0, weightDecay.isFinite, (0..<1).contains(dropout),
             (0..<1).contains(average), (lambda ?? 1).isFinite, (scale ?? 1).isFinite
@@ -197,6 +209,7 @@ struct ToolboxTrain: ParsableCommand {
             freezesVision: freezeVision, visionRank: visionRank,
             featureBlocks: featureBlocks.flatMap(Self.blocks), views: views, dropout: dropout, averaging: average,
             weighsConsensus: reward == .consensus, rewardedSamples: reward == .cider ? samples : 0,
+            bleuWeight: bleuWeight,
             validateEvery: validateEvery,
             checkpointEvery: checkpointEvery)
         let view = ToolboxTrainingView(json: json)

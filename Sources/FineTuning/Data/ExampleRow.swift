@@ -13,6 +13,9 @@ public struct ExampleRow: Sendable, Equatable {
         /// A question with the answer to learn.
         case question(String, answer: String)
 
+        /// The caption; nil for a question.
+        public var caption: String? { if case .caption(let text) = self { text } else { nil } }
+
         /// All its words.
         var text: String {
             switch self {
@@ -23,7 +26,7 @@ public struct ExampleRow: Sendable, Equatable {
     }
 
     /// Whether it is a caption, not a question.
-    public var isCaption: Bool { if case .caption = task { true } else { false } }
+    public var isCaption: Bool { task.caption != nil }
 
     /// The photo's path, ready to be opened.
     public var image: String

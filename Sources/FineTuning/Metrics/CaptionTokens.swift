@@ -42,10 +42,13 @@ struct NGram: Hashable {
 struct NGramCounts {
     private(set) var grams: [NGram] = []
     private(set) var counts: [Int] = []
+    /// Words of the sentence.
+    let length: Int
     private var places: [NGram: Int] = [:]
 
     /// Counts the n-grams of one to four words.
     init(_ sentence: [Int32]) {
+        length = sentence.count
         for order in 1...4 where sentence.count >= order {
             for start in 0...(sentence.count - order) { add(NGram(sentence[start..<start + order])) }
         }

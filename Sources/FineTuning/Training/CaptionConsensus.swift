@@ -12,7 +12,7 @@ enum CaptionConsensus {
         var words = WordNumbers()
         var captions: [(row: Int, photo: String, grams: NGramCounts)] = []
         for (row, entry) in rows.enumerated() {
-            guard case .caption(let text) = entry.task else { continue }
+            guard let text = entry.task.caption else { continue }
             captions.append((row, entry.photo, NGramCounts(words.number(CaptionTokens.words(text)))))
         }
         let groups = captions.grouped { $0.photo }

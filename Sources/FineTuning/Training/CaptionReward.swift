@@ -3,6 +3,12 @@
 //
 //     L = Σ_k A_k · −ln p(c_k),    A_k = r(c_k) − mean_{j≠k} r(c_j)
 //
+// r is CIDEr-D, and with a weight also the caption's share of the step's BLEU-4: BLEU belongs to a corpus, and a share says how the
+// corpus's BLEU-4 changes with the caption.
+//
+//     r(c) = CIDEr-D(c) + w · BLEU-4 · N · ∂ ln BLEU-4 / ∂c    over the N captions that the step drew
+//
+// Shares add up to 0, so the mean reward is the mean CIDEr-D.
 // The end of a caption counts as a word in the reward: else a caption that breaks off ("a man in a") scores as well as a whole one.
 // Invariant: what a step draws follows from seed, step and parameters alone, so a resumed run equals one that was never stopped.
 
@@ -26,24 +32,27 @@ final class CaptionReward {
     private let photos: [Photo]
     private let metric: CIDErD
     private let samples: Int
+    private let bleuWeight: Double
     private let seed: UInt64
     /// Photos that there are.
     var count: Int { photos.count }
 
     /// The photos of `examples`, whose captions are the references.
     ///
+    /// - Parameter bleuWeight: what shares of BLEU-4 are multiplied by.
     /// - Throws: `spec_invalid` when an example is no caption or there is only one photo, for which every reward is 0.
     init(
         bundle: ModelBundle, examples: [(example: PreparedExample, task: ExampleRow.Task)], drawing: AnswerDrawing,
-        samples: Int, seed: UInt64
+        samples: Int, bleuWeight: Float = 0, seed: UInt64
     ) throws(Failure) {
         self.drawing = drawing
         self.samples = samples
+        self.bleuWeight = Double(bleuWeight)
         self.seed = seed
         tokenizer = bundle.tokenizer
         var captions: [(example: PreparedExample, text: String)] = []
         for (example, task) in examples {
-            guard case .caption(let text) = task else {
+            guard let text = task.caption else {
                 throw Failure(
                     .specInvalid, "--reward", "rewards captions, and the data holds questions",
                     hint: "Name files of captions alone.")
@@ -80,24 +89,37 @@ final class CaptionReward {
                 samplings: (0..<samples).map { _ in Sampling(temperature: 1, seed: random.next()) })
         }
         var examples: [PreparedExample] = []
-        var total = 0.0
+        var drawn: [(grams: NGramCounts, references: [NGramCounts])] = []
         for ((photo, key), results) in zip(chosen, try drawing.answers(requests, of: adapter, dropout: dropout)) {
-            let rewards = results.map { result in
-                let text = tokenizer.decode(result.tokens)
-                return metric.score(words.grams(text, ends: result.finish == .stop), against: photo.references)
-            }
-            let sum = rewards.reduce(0, +)
-            total += sum
-            for (result, reward) in zip(results, rewards) {
-                let others = (sum - reward) / Double(max(1, samples - 1))
-                let end = result.finish == .stop ? [photo.end] : []
+            for result in results {
+                let ends = result.finish == .stop
+                drawn.append((words.grams(tokenizer.decode(result.tokens), ends: ends), photo.references))
                 examples.append(
                     PreparedExample(
-                        tokens: photo.prompt + result.tokens + end, promptCount: photo.prompt.count, photo: key,
-                        advantage: Float(reward - others)))
+                        tokens: photo.prompt + result.tokens + (ends ? [photo.end] : []),
+                        promptCount: photo.prompt.count, photo: key))
             }
         }
-        return (examples, total / Double(max(1, examples.count)))
+        let scores = drawn.map { metric.score($0.grams, against: $0.references) }
+        let rewards = bleuWeight == 0 ? scores : zip(scores, shares(of: drawn)).map { $0 + bleuWeight * $1 }
+        for start in stride(from: 0, to: examples.count, by: samples) {
+            let photo = start..<min(start + samples, examples.count)
+            let sum = rewards[photo].reduce(0, +)
+            for index in photo {
+                let others = (sum - rewards[index]) / Double(max(1, samples - 1))
+                examples[index].advantage = Float(rewards[index] - others)
+            }
+        }
+        return (examples, scores.reduce(0, +) / Double(max(1, examples.count)))
+    }
+
+    /// What each caption adds to the BLEU-4 of all of them, times their number.
+    private func shares(of drawn: [(grams: NGramCounts, references: [NGramCounts])]) -> [Double] {
+        let counts = drawn.map { BLEUCounts($0.grams, against: $0.references) }
+        var corpus = BLEUCounts()
+        for one in counts { corpus += one }
+        let scale = corpus.scores[3] * Double(counts.count)
+        return counts.map { scale * corpus.slope(along: $0) }
     }
 }
 

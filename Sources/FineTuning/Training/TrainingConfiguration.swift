@@ -48,6 +48,8 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
     public var weighsConsensus: Bool
     /// Captions that are drawn of each photo and rewarded by their CIDEr-D; 0 learns from the data's own.
     public var rewardedSamples: Int
+    /// What a drawn caption's share of BLEU-4 counts beside its CIDEr-D (`CaptionReward`); nil for nothing.
+    public var bleuWeight: Float?
     /// Steps between validations; 0 for none.
     public var validateEvery: Int
     /// Steps between checkpoints.
@@ -71,7 +73,7 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
         prompting: Adapter.Prompting? = nil, slots: Int? = nil, hidden: Int? = nil, lambda: Float? = nil,
         scale: Float? = nil, freezesVision: Bool = false, visionRank: Int? = nil, featureBlocks: [Int]? = nil,
         views: Int = 1, dropout: Float = 0, averaging: Float = 0,
-        weighsConsensus: Bool = false, rewardedSamples: Int = 0,
+        weighsConsensus: Bool = false, rewardedSamples: Int = 0, bleuWeight: Float? = nil,
         validateEvery: Int = 250,
         checkpointEvery: Int = 50, validationLimit: Int = 500
     ) {
@@ -96,6 +98,7 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
         self.averaging = averaging
         self.weighsConsensus = weighsConsensus
         self.rewardedSamples = rewardedSamples
+        self.bleuWeight = bleuWeight
         self.validateEvery = validateEvery
         self.checkpointEvery = checkpointEvery
         self.validationLimit = validationLimit

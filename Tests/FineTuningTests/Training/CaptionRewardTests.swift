@@ -175,8 +175,7 @@ final class CaptionRewardTests {
                 let text = bundle.tokenizer.decode(ends ? answer.dropLast() : answer)
                 let samples = [[0, 1], [2], [3]].map { lines in
                     let references = lines.map { line -> [String] in
-                        guard case .caption(let caption) = p.examples[line].task else { return [] }
-                        return words(caption, true)
+                        words(p.examples[line].task.caption ?? "", true)
                     }
                     let isOwn = p.examples[lines[0]].example.photo == example.photo
                     return CaptionSample(hypothesis: isOwn ? words(text, ends) : [], references: references)
@@ -191,6 +190,54 @@ final class CaptionRewardTests {
         }
         #expect(abs(drawn.reward - total / 9) < 1e-9)
         #expect(drawn.examples.contains { $0.advantage > 0.01 })
+    }
+
+    @Test("with a weight on BLEU-4 a caption is also weighed by what it adds to the BLEU-4 of all that were drawn")
+    func bleuShares() throws {
+        // The likeliest captions as references: drawn ones then have runs of four words in common with them.
+        func likeliest() throws -> [ExampleRow] {
+            let p = try prepared()
+            let requests = p.examples.map { example, _ in
+                DrawingRequest(
+                    photo: example.photo, prompt: Array(example.tokens.prefix(example.promptCount)),
+                    end: example.tokens.last ?? 0, samplings: [.greedy])
+            }
+            return try zip(Material.rows, p.drawing.answers(requests, of: adapter)).map { row, results in
+                ExampleRow(image: row.image, task: .caption(bundle.tokenizer.decode(results[0].tokens)))
+            }
+        }
+        let p = try prepared(likeliest())
+        func drawn(_ weight: Float) throws -> (examples: [PreparedExample], reward: Double) {
+            let settings = TrainingConfiguration(
+                batch: 24, seed: 5, rewardedSamples: 8, bleuWeight: weight == 0 ? nil : weight)
+            var lessons = try Lessons(bundle, p.examples, p.drawing, settings)
+            let lesson = try lessons.next(4, adapter: adapter)
+            return (lesson.examples, try #require(lesson.reward))
+        }
+        let (plain, weighed) = (try drawn(0), try drawn(2))
+        #expect(plain.examples.map(\.tokens) == weighed.examples.map(\.tokens))
+        #expect(plain.reward == weighed.reward)
+        // BLEU-4 by the metric itself, of the drawn captions many times over and of one of them once more.
+        let samples = plain.examples.map { example in
+            let answer = example.tokens.dropFirst(example.promptCount)
+            let ends = answer.last == p.examples[0].example.tokens.last
+            let words = CaptionTokens.words(bundle.tokenizer.decode(ends ? answer.dropLast() : answer))
+            let references = p.examples.filter { $0.example.photo == example.photo }
+                .map { CaptionTokens.words($0.task.caption ?? "") + ["end"] }
+            return CaptionSample(hypothesis: words + (ends ? ["end"] : []), references: references)
+        }
+        let times = 512
+        let many = (0..<times).flatMap { _ in samples }
+        let all = CaptionScores(many).bleu[3]
+        let shares = samples.map { (CaptionScores(many + [$0]).bleu[3] - all) * Double(times * samples.count) }
+        #expect(shares.contains { abs($0) > 0.05 })
+        for start in [0, 8, 16] {
+            for index in start..<start + 8 {
+                let others = shares[start..<start + 8].reduce(0, +) - shares[index]
+                let expected = Double(plain.examples[index].advantage) + 2 * (shares[index] - others / 7)
+                #expect(abs(Double(weighed.examples[index].advantage) - expected) < 0.02)
+            }
+        }
     }
 
     @Test("an example of advantage −2 has twice the opposite gradient")
