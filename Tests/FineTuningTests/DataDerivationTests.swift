@@ -1,5 +1,6 @@
 // Questions derived from made-up captions.
 
+import Diagnostics
 import Foundation
 import Testing
 
@@ -210,28 +211,40 @@ struct DataWritingTests {
     }
 
     @Test("all rows of a photo are held out together, by its name alone")
-    func heldOut() {
+    func heldOut() throws {
         let rows = (0..<400).map { index in
             ExampleRow(
                 image: "/x/\(index / 2).jpg", imageName: "\(index / 2).jpg", task: .caption("c"),
                 split: index < 300 ? "train" : "test")
         }
-        let moved = ExampleRows.holdOut(0.2, of: rows)
+        let moved = try ExampleRows.holdOut(0.2, of: rows, in: "f")
         let dev = moved.filter { $0.split == "dev" }
         #expect((30...90).contains(dev.count))
         #expect(moved.count { $0.split == "test" } == 100)
         for (first, second) in stride(from: 0, to: 400, by: 2).map({ (moved[$0], moved[$0 + 1]) }) {
             #expect(first.split == second.split)
         }
-        #expect(
-            ExampleRows.holdOut(
-                0.2,
-                of: rows.map { row in
-                    var elsewhere = row
-                    elsewhere.image = "/elsewhere" + row.image
-                    return elsewhere
-                }
-            ).map(\.split) == moved.map(\.split))
+        let elsewhere = rows.map { row in
+            var row = row
+            row.image = "/elsewhere" + row.image
+            return row
+        }
+        #expect(try ExampleRows.holdOut(0.2, of: elsewhere, in: "f").map(\.split) == moved.map(\.split))
+        let all = try ExampleRows.holdOut(0.2, of: rows, in: "f", from: "all")
+        #expect(all.count { $0.split == "test" } < 100)
+        #expect(zip(all, moved).allSatisfy { $0.split == $1.split || $1.split == "test" })
+    }
+
+    @Test("where no photo would be held out, that is said")
+    func nothingHeldOut() throws {
+        let rows = [ExampleRow(image: "a.jpg", task: .caption("c"), split: "val")]
+        for (part, from, to) in [(0.99, "train", "dev"), (1e-9, "val", "dev"), (0.99, "all", "val")] {
+            let failure = #expect(throws: Failure.self) {
+                try ExampleRows.holdOut(part, of: rows, in: "rows.jsonl", from: from, to: to)
+            }
+            #expect(failure?.code == .specInvalid && failure?.object == "rows.jsonl")
+            #expect(failure?.hint.contains("val") ?? false)
+        }
     }
 
     @Test("easy-vqa becomes rows with splits and kinds")

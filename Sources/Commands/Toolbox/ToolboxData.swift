@@ -149,7 +149,7 @@ struct ToolboxDataSplit: ParsableCommand {
 
     @OptionGroup var options: ToolboxDataOptions
 
-    @Option(help: "The split that photos are taken from.")
+    @Option(help: "The split that photos are taken from; 'all' for any but the one they go to.")
     var from = "train"
 
     @Option(help: "The split that they go to.")
@@ -165,7 +165,7 @@ struct ToolboxDataSplit: ParsableCommand {
     }
 
     func run() throws {
-        try options.write(ExampleRows.holdOut(part, of: try options.rows(), from: from, to: to))
+        try options.write(ExampleRows.holdOut(part, of: options.rows(), in: options.data, from: from, to: to))
     }
 }
 

@@ -106,9 +106,7 @@ struct ToolboxEvalPerplexity: ParsableCommand {
             ToolboxEvalOptions.name($0)
         }
         bad += found
-        let captions = rows.compactMap { row -> (row: ExampleRow, text: String)? in
-            if case .caption(let text) = row.task { (row, text) } else { nil }
-        }
+        let captions = rows.compactMap { row in row.task.caption.map { (row: row, text: $0) } }
         guard !captions.isEmpty else { throw Failure(.specInvalid, data, "has no caption") }
         return Array(captions.prefix(limit ?? captions.count))
     }

@@ -95,7 +95,7 @@ struct ToolboxReport: ParsableCommand {
         func options(blind: Bool) -> EvaluationOptions {
             EvaluationOptions(adapter: adapter, isBlind: blind, badRows: onBadRow, file: file)
         }
-        let hasCaptions = rows.contains { if case .caption = $0.task { true } else { false } }
+        let hasCaptions = rows.contains(where: \.isCaption)
         let hasQuestions = rows.contains { if case .question = $0.task { true } else { false } }
         if hasCaptions {
             let seeing = try CaptionEvaluation(rows, options: options(blind: false), answerer: answerer) {

@@ -69,16 +69,32 @@ public enum ExampleRows {
 
     /// Moves the rows of some photos of one split to another; a photo's name alone decides whether it goes.
     ///
-    /// - Parameter part: the part of the photos that goes, 0 to 1.
+    /// - Parameters:
+    ///   - part: the part of the photos that goes, 0 to 1.
+    ///   - file: where the rows stand, for the failure.
+    ///   - from: the split, or `all`.
+    /// - Throws: `spec_invalid` when no row goes.
     public static func holdOut(
-        _ part: Double, of rows: [ExampleRow], from: String = "train", to: String = "dev"
-    ) -> [ExampleRow] {
-        rows.map { row in
-            guard row.split == from, StableHash.fraction(of: row.imageName) < part else { return row }
+        _ part: Double, of rows: [ExampleRow], in file: String, from: String = "train", to: String = "dev"
+    ) throws(Failure) -> [ExampleRow] {
+        let wanted = splits(from)
+        var moves = 0
+        let after = rows.map { row in
+            guard wanted?.contains(row.split) ?? true, row.split != to,
+                StableHash.fraction(of: row.imageName) < part
+            else { return row }
             var moved = row
             moved.split = to
+            moves += 1
             return moved
         }
+        guard moves > 0 else {
+            let there = Set(rows.map(\.split)).sorted().prefix(8).joined(separator: ", ")
+            throw Failure(
+                .specInvalid, file, "has no photo of the split \(from) that would go to \(to)",
+                hint: "It has \(there). Name another --from, or hold a greater --part out.")
+        }
+        return after
     }
 
     /// The captions among `rows`, of the first `count` photos that have any; all captions for nil.

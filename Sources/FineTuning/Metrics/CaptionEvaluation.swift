@@ -41,9 +41,7 @@ public struct CaptionEvaluation: Sendable {
     public init(
         _ rows: [ExampleRow], options: EvaluationOptions, answerer: Answerer, progress: EvaluationProgress = { _, _ in }
     ) throws(Failure) {
-        let captions = rows.compactMap { row -> (row: ExampleRow, text: String)? in
-            if case .caption(let text) = row.task { (row, text) } else { nil }
-        }
+        let captions = rows.compactMap { row in row.task.caption.map { (row: row, text: $0) } }
         let groups = captions.grouped { $0.row.image }
         guard !groups.isEmpty else { throw Failure(.specInvalid, options.file, "has no caption to compare with") }
         let task = TaskSpec.Task(id: "caption", adapter: options.adapter, work: .caption(.caption))

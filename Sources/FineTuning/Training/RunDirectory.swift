@@ -66,6 +66,7 @@ final class RunDirectory {
     /// The adapter as of the last checkpoint, to be tried while the run goes on.
     var adapterPath: String { "\(path)/adapter.gguf" }
     private var logPath: String { "\(path)/log.jsonl" }
+    private let isNew: Bool
     private let lock: FileDescriptor
     private var log: FileDescriptor?
     private(set) var records: [TrainingRecord] = []
@@ -75,6 +76,7 @@ final class RunDirectory {
     /// - Throws: `cannot_create`; `temporary` while another run has it.
     init(path: String) throws(Failure) {
         self.path = path
+        isNew = !FileManager.default.fileExists(atPath: path)
         do {
             try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
             lock = try FileDescriptor.open(FilePath(path), .readOnly, options: [.directory, .closeOnExec])
@@ -121,6 +123,10 @@ final class RunDirectory {
 
     deinit {
         try? log?.close()
+        // A start that was refused leaves nothing behind: an empty directory goes, while nobody else has it.
+        if isNew, (try? FileManager.default.contentsOfDirectory(atPath: path))?.isEmpty ?? false {
+            try? FileManager.default.removeItem(atPath: path)
+        }
         try? lock.close()
     }
 

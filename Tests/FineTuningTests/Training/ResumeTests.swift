@@ -248,6 +248,12 @@ struct ResumeTests {
         let watch = Watch()
         let failure = #expect(throws: Failure.self) { try run("nowhere", watch, frozen: true, output: folder) }
         #expect(failure?.code == .notRegularFile && failure?.object == folder && watch.steps.isEmpty)
+        // What was refused leaves nothing behind, and takes nothing away that was there before.
+        #expect(!FileManager.default.fileExists(atPath: "\(folder)/nowhere.train"))
+        let own = "\(folder)/own.train"
+        try FileManager.default.createDirectory(atPath: own, withIntermediateDirectories: false)
+        #expect(throws: Failure.self) { try run("own", frozen: true, output: folder) }
+        #expect(FileManager.default.fileExists(atPath: own))
     }
 
     @Test("validation rows are those of photos spread evenly over all files, whole photos, in their order")

@@ -69,7 +69,7 @@ public enum DerivedQuestions {
         var bySplit: [String: [ExampleRow]] = [:]
         var splits: [String] = []
         for row in rows {
-            guard case .caption = row.task else { continue }
+            guard row.isCaption else { continue }
             if bySplit[row.split] == nil { splits.append(row.split) }
             bySplit[row.split, default: []].append(row)
         }
@@ -78,10 +78,7 @@ public enum DerivedQuestions {
 
     private static func derive(fromSplit rows: [ExampleRow], options: Options) -> [ExampleRow] {
         let photos = rows.grouped { $0.image }.map { group in
-            Photo(
-                row: group[0],
-                reading: CaptionReading(
-                    group.compactMap { if case .caption(let text) = $0.task { text } else { nil } }))
+            Photo(row: group[0], reading: CaptionReading(group.compactMap(\.task.caption)))
         }
         let isWithNouns = !options.kinds.isDisjoint(with: [.isThis, .doing])
         let nouns = isWithNouns ? CaptionNouns(photos.map(\.reading.captions)).all() : []
