@@ -53,6 +53,7 @@ actor DaemonService {
     let threads: Int
     let workers: [ModelWorker]
     private let served: ServedModel
+    private let specs: SpecReader
     private let file: String?
     private let notifier: SystemdNotifier
     private let sockets: [SocketRole: ListeningSocket]
@@ -80,8 +81,10 @@ actor DaemonService {
                 version: memvpdVersion, kernels: kernels.name, model: bundle.description.name))
         let reporter = Reporter(catalog: catalog, log: log)
         self.reporter = reporter
+        let specs = SpecReader(limits: configuration.limits.spec)
+        self.specs = specs
         spool = try Spool(
-            configuration: configuration.spool, inspector: SpecReader(limits: configuration.limits.spec),
+            configuration: configuration.spool, inspector: specs,
             render: { AnswerDocument($0, model: served.named).bytes }, report: { reporter.handle($0) })
         let settings = ModelWorker.Settings(bundle: bundle, configuration: configuration)
         var workers: [ModelWorker] = []
@@ -242,9 +245,11 @@ actor DaemonService {
         for worker in workers { try await worker.adopt(.init(bundle: bundle, configuration: merged)) }
         (self.bundle, configuration) = (bundle, merged)
         served.replace(with: bundle)
-        warnings = []
-        if let new, new != merged { warnings.append("some changes of the configuration wait for a restart") }
+        specs.replace(with: merged.limits.spec)
+        let waiting = new.map { EffectiveConfiguration.differences(between: merged, and: $0) } ?? []
+        warnings = waiting.isEmpty ? [] : ["waiting for a restart: \(waiting.joined(separator: ", "))"]
         log.notice("reloaded, serving \(bundle.description.name)")
+        for warning in warnings { log.warning("\(warning)") }
     }
 }
 

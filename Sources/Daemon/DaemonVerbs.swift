@@ -77,7 +77,8 @@ extension DaemonService: ControlOperations {
     func reload(by peer: PeerCredentials?) async throws(Failure) -> ActionDocument {
         note("reload", peer)
         try await reload()
-        return ActionDocument("Reloaded; serving \(bundle.description.name).")
+        let notes = warnings.map { " Still \($0)." }.joined()
+        return ActionDocument("Reloaded; serving \(bundle.description.name).\(notes)")
     }
 
     func hold(_ id: String, by peer: PeerCredentials?) async throws(Failure) -> ActionDocument {

@@ -55,8 +55,8 @@ final class ServedModel: Sendable {
     }
 
     static let hint =
-        "Copy a model bundle to the directory that `model` names in the configuration, readable by the daemon's user: "
-        + "`make models` in the source tree makes one in build/models/default. Then start memvpd again."
+        "Install a model with `memvp models install FILE.tar` where `model` in the configuration says, readable by the daemon's user: "
+        + "`make models` in the source tree makes one in build/models/default."
 }
 
 extension DaemonConfiguration {
@@ -75,7 +75,13 @@ extension DaemonConfiguration {
         for kind in TaskKind.allCases {
             let key = "adapters.\(kind.rawValue)"
             let name: String?
-            if case .named(let chosen) = adapters[kind] { name = chosen } else { name = byTask[kind] }
+            // Who named it is whom to mend.
+            let source: String
+            if case .named(let chosen) = adapters[kind] {
+                (name, source) = (chosen, key)
+            } else {
+                (name, source) = (byTask[kind], "\(model)/model.yaml: \(key)")
+            }
             guard let name else {
                 // A kind that the bundle does not serve is an error of the spec that asks for it, but for the default.
                 guard kind != defaultTask.kind else {
@@ -87,7 +93,7 @@ extension DaemonConfiguration {
             }
             guard names.contains(name) else {
                 throw Failure(
-                    .configurationInvalid, key, "the model bundle \(model) has no adapter \(name)",
+                    .configurationInvalid, source, "the model bundle \(model) has no adapter \(name)",
                     hint: "It has \(names.sorted().joined(separator: ", ")).")
             }
         }

@@ -3,6 +3,7 @@
 internal import Diagnostics
 internal import Specification
 internal import Spool
+internal import Synchronization
 
 extension DaemonConfiguration {
     /// The spool's part of the configuration.
@@ -41,13 +42,18 @@ extension Retention {
     }
 }
 
-/// Reads task specs for the spool, within the limits of the start.
-struct SpecReader: SpecInspector {
-    let limits: TaskSpec.Limits
+/// Reads task specs for the spool, within the limits in force: a reload may bring others.
+final class SpecReader: SpecInspector {
+    private let limits: Mutex<TaskSpec.Limits>
+
+    init(limits: TaskSpec.Limits) { self.limits = Mutex(limits) }
+
+    /// A reload has put other limits into force.
+    func replace(with limits: TaskSpec.Limits) { self.limits.withLock { $0 = limits } }
 
     func inspect(_ bytes: [UInt8]) throws(Failure) -> SpecSummary {
         do {
-            let spec = try TaskSpec(yaml: bytes, named: "", limits: limits)
+            let spec = try TaskSpec(yaml: bytes, named: "", limits: limits.withLock { $0 })
             return SpecSummary(image: spec.image, priority: spec.priority)
         } catch {
             // The spool puts the file's name before the object, which then is the place alone: ":LINE:COLUMN".

@@ -70,9 +70,11 @@ public enum AdapterFile {
             language: try file.string("memvp.base.language.sha256"), vision: try file.string("memvp.base.vision.sha256")
         )
         guard trainedFor == base else {
+            let part = trainedFor.language == base.language ? "vision encoder" : "language model"
+            let hash = trainedFor.language == base.language ? trainedFor.vision : trainedFor.language
             throw Failure(
-                .adapterMismatch, path, "was trained for another base model",
-                hint: "Use an adapter of this base, or the base it was trained for (SHA-256 \(trainedFor.language)).")
+                .adapterMismatch, path, "was trained for another base model: another \(part)",
+                hint: "Use an adapter of this base, or the base it was trained for (\(part) of SHA-256 \(hash)).")
         }
         let configuration = Adapter.Configuration(
             features: try file.integer("memvp.features"), hidden: try file.integer("memvp.hidden"),
@@ -110,7 +112,8 @@ public enum AdapterFile {
     private static func layers(of file: GGUFFile) throws(Failure) -> FeatureLayers {
         guard let indices = try file.metadata.optionalIntegers("memvp.feature.blocks") else { return .result }
         let factors = try file.metadata.floats("memvp.feature.factors")
-        guard !indices.isEmpty, indices.count <= 256, factors.count == indices.count, factors.allSatisfy(\.isFinite)
+        guard !indices.isEmpty, indices.count <= 256, indices.allSatisfy({ (0...255).contains($0) }),
+            factors.count == indices.count, factors.allSatisfy(\.isFinite)
         else {
             throw Failure(
                 .modelInvalid, "\(file.path): memvp.feature.*", "are not some blocks and as many finite factors")

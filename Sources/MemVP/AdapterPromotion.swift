@@ -40,12 +40,19 @@ extension BundleBuilder {
                 .temporary, bundle.path, "has changed since the adapters were compared", hint: "Promote again.")
         }
         let present = file(of: name, in: description)
-        if present?.sha256 == hash, kinds.allSatisfy({ description.adapters[$0] == name }) { return false }
-        try makeDirectory("\(bundle.path)/adapters")
+        guard present?.sha256 != hash else {
+            guard kinds.contains(where: { description.adapters[$0] != name }) else { return false }
+            // The file stands there already: only tasks change hands, and what is kept stays kept.
+            description.give(kinds, to: name, over: description.previous[name] ?? FormerAdapter(file: present))
+            try write(description, in: bundle.path)
+            try after(.described)
+            return true
+        }
+        try makeAdapters(in: bundle.path)
         let target = unnamedFile(for: name, in: description)
         let path = "\(bundle.path)/\(target)"
         try copy(source, to: path)
-        share(path, as: access(to: bundle.path))
+        FileAccess(of: "\(bundle.path)/model.yaml")?.apply(to: path)
         do throws(Failure) {
             guard try ModelBundle.sha256(ofFile: path) == hash else {
                 throw Failure(.temporary, source, "has changed since it was evaluated", hint: "Promote again.")
@@ -57,17 +64,13 @@ extension BundleBuilder {
         }
         try after(.written)
         let superseded = description.previous[name]?.file
-        description.previous[name] = FormerAdapter(file: present, adapters: [:])
         if let present { description.files[present.path] = nil }
         description.files[target] = hash
-        for kind in kinds where description.adapters[kind] != name {
-            description.previous[name]?.adapters[kind] = description.adapters[kind] ?? ""
-            description.adapters[kind] = name
-        }
-        try replace(description, in: bundle.path)
+        description.give(kinds, to: name, over: FormerAdapter(file: present))
+        try write(description, in: bundle.path)
         try after(.described)
         // One that stays is no harm: model.yaml does not name it, and the next adapter of the name may take its place.
-        if let superseded, ModelBundle.adapterName(ofFile: superseded.path) == name {
+        if let superseded, superseded.path != present?.path, ModelBundle.adapterName(ofFile: superseded.path) == name {
             try? FileManager.default.removeItem(atPath: "\(bundle.path)/\(superseded.path)")
         }
         return true
@@ -100,13 +103,14 @@ extension BundleBuilder {
         if let present { description.files[present.path] = nil }
         if let kept = former.file { description.files[kept.path] = kept.sha256 }
         description.previous[name] = turned
-        for (kind, adapter) in description.adapters where file(of: adapter, in: description) == nil {
+        for kind in TaskKind.allCases where former.adapters[kind] != nil || description.adapters[kind] == name {
+            guard let adapter = description.adapters[kind], file(of: adapter, in: description) == nil else { continue }
             throw Failure(
                 .modelMissing, bundle,
                 "would name the adapter \(adapter) for \(kind.rawValue), which would not be there",
                 hint: "Promote another adapter for \(kind.rawValue) first.")
         }
-        try replace(description, in: bundle)
+        try write(description, in: bundle)
         return description
     }
 
@@ -123,25 +127,6 @@ extension BundleBuilder {
         try output.commit()
     }
 
-    /// Writes model.yaml, readable by whom the one before was.
-    private static func replace(_ description: ModelDescription, in bundle: String) throws(Failure) {
-        let attributes = access(to: bundle)
-        try write(description, in: bundle)
-        share("\(bundle)/model.yaml", as: attributes)
-    }
-
-    /// Owner, group and mode of model.yaml.
-    private static func access(to bundle: String) -> [FileAttributeKey: Any] {
-        let attributes = (try? FileManager.default.attributesOfItem(atPath: "\(bundle)/model.yaml")) ?? [:]
-        return attributes.filter { [.posixPermissions, .ownerAccountID, .groupOwnerAccountID].contains($0.key) }
-    }
-
-    /// Gives a file owner, group and mode, as far as this user may: whoever promotes may be root with a mask of their own,
-    /// whoever serves is not.
-    private static func share(_ path: String, as attributes: [FileAttributeKey: Any]) {
-        for (key, value) in attributes { try? FileManager.default.setAttributes([key: value], ofItemAtPath: path) }
-    }
-
     /// The kept file is still the adapter that it was, and the base is still its base.
     private static func check(_ kept: FormerAdapter.File, of name: String, in bundle: String) throws(Failure) {
         let path = "\(bundle)/\(kept.path)"
@@ -153,5 +138,25 @@ extension BundleBuilder {
         let base = try BaseIdentity(
             language: GGUFFile(path: "\(bundle)/language.gguf"), vision: GGUFFile(path: "\(bundle)/vision.gguf"))
         _ = try AdapterFile.tensors(path: path, base: base)
+    }
+}
+
+extension ModelDescription {
+    /// Gives tasks to the adapter `name`; `former` is what the way back puts in its place, and hears whom each task is taken from.
+    fileprivate mutating func give(_ kinds: [TaskKind], to name: String, over former: FormerAdapter) {
+        var former = former
+        for kind in kinds where adapters[kind] != name {
+            if former.adapters[kind] == nil { former.adapters[kind] = adapters[kind] ?? "" }
+            adapters[kind] = name
+            settle(kind, on: name)
+        }
+        previous[name] = former
+    }
+
+    /// The task has been given to `name` anew: no other adapter that was rolled back takes it with it when it comes back.
+    mutating func settle(_ kind: TaskKind, on name: String) {
+        for (other, former) in previous where other != name && former.adapters[kind] == other {
+            previous[other]?.adapters[kind] = nil
+        }
     }
 }

@@ -157,7 +157,7 @@ public enum BundleBuilder {
     enum AddingStep { case written, described }
 
     /// Adds a MemVP adapter to a bundle, in place of one of that name: a .gguf of `memvp train`, or safetensors (fc1, fc2, e1, e2)
-    /// to convert, of which λ and s must be told.
+    /// to convert, which says nothing of λ and s (0.01 and 0.1 by default).
     ///
     /// - Parameters:
     ///   - name: the adapter's name in the bundle.
@@ -165,14 +165,14 @@ public enum BundleBuilder {
     /// - Throws: `model_invalid` when a tensor is missing or misshapen, `adapter_mismatch` when it does not fit the base; `temporary`
     ///   while another program changes the bundle.
     public static func addAdapter(
-        _ source: String, name: String, kinds: [TaskKind], lambda: Float = 0.01, scale: Float = 0.1, to bundle: String
+        _ source: String, name: String, kinds: [TaskKind], lambda: Float? = nil, scale: Float? = nil, to bundle: String
     ) throws(Failure) {
         try addAdapter(source, name: name, kinds: kinds, lambda: lambda, scale: scale, to: bundle) { _ in }
     }
 
     /// The same; `after` is called between the steps, for tests that fail there.
     static func addAdapter(
-        _ source: String, name: String, kinds: [TaskKind], lambda: Float = 0.01, scale: Float = 0.1, to bundle: String,
+        _ source: String, name: String, kinds: [TaskKind], lambda: Float? = nil, scale: Float? = nil, to bundle: String,
         after: (AddingStep) throws(Failure) -> Void
     ) throws(Failure) {
         let lock = try DirectoryBridge.lock(bundle)
@@ -184,23 +184,15 @@ public enum BundleBuilder {
         let (configuration, tensors) =
             source.hasSuffix(".gguf")
             ? try AdapterFile.tensors(path: source, base: base)
-            : try safetensors(source, lambda: lambda, scale: scale)
+            : try safetensors(source, lambda: lambda ?? 0.01, scale: scale ?? 0.1)
+        let adapter: Adapter
         do {
-            _ = try Adapter(configuration, tensors: tensors, precision: .float32)
+            adapter = try Adapter(configuration, tensors: tensors, precision: .float32)
         } catch { throw error.about(source) }
-        try makeDirectory("\(bundle)/adapters")
-        let encoder = try VisionEncoder(file: vision)
-        let width = try language.integer("llama.embedding_length")
-        let fits =
-            configuration.width == width && configuration.features == encoder.width(of: configuration.layers)
-            && configuration.slots >= encoder.patches
-        guard fits else {
-            throw Failure(
-                .adapterMismatch, source, "does not fit the widths of \(bundle)",
-                hint:
-                    "This base has \(encoder.patches) patches of \(encoder.features) features, and tokens of width \(width)."
-            )
-        }
+        // What the bundle would not open with must not come into it.
+        try ModelBundle.check(
+            adapter, named: source, width: language.integer("llama.embedding_length"), VisionEncoder(file: vision))
+        try makeAdapters(in: bundle)
         let replaced = description.files.keys.filter { ModelBundle.adapterName(ofFile: $0) == name }
         let target = unnamedFile(for: name, in: description)
         if source.hasSuffix(".gguf") {
@@ -209,14 +201,21 @@ public enum BundleBuilder {
             try AdapterFile.write(
                 configuration, tensors: tensors, base: base, name: name, to: "\(bundle)/\(target)")
         }
+        FileAccess(of: "\(bundle)/model.yaml")?.apply(to: "\(bundle)/\(target)")
         try after(.written)
         for file in replaced { description.files[file] = nil }
         description.files[target] = try ModelBundle.sha256(ofFile: "\(bundle)/\(target)")
-        for kind in kinds { description.adapters[kind] = name }
+        for kind in kinds {
+            description.adapters[kind] = name
+            description.settle(kind, on: name)
+        }
         try write(description, in: bundle)
         try after(.described)
         // One that stays is no harm: model.yaml does not name it, and the next adapter of the name may take its place.
-        for file in replaced { try? FileManager.default.removeItem(atPath: "\(bundle)/\(file)") }
+        let kept = Set(description.previous.values.compactMap { $0.file?.path })
+        for file in replaced where !kept.contains(file) {
+            try? FileManager.default.removeItem(atPath: "\(bundle)/\(file)")
+        }
     }
 
     /// Hashes the bundle's files and writes model.yaml.
@@ -238,15 +237,24 @@ public enum BundleBuilder {
         return file
     }
 
-    /// Writes model.yaml, durable and in one step: from then on the bundle is what it says.
+    /// Writes model.yaml, durable and in one step: from then on the bundle is what it says, for those who could read the one before.
     static func write(_ description: ModelDescription, in bundle: String) throws(Failure) {
         let path = "\(bundle)/model.yaml"
         let bytes = Array(description.yaml.utf8)
         // What cannot be read back must not be written.
         _ = try ModelDescription(yaml: bytes, named: path)
         let output = try OutputFile(path: path)
+        if let access = FileAccess(of: path) { output.grant(access) }
         try output.write(bytes)
         try output.commit()
+    }
+
+    /// Makes a bundle's folder for adapters, for those who may enter the bundle; one that stands there is kept.
+    static func makeAdapters(in bundle: String) throws(Failure) {
+        let path = "\(bundle)/adapters"
+        guard !FileManager.default.fileExists(atPath: path) else { return }
+        try makeDirectory(path)
+        FileAccess(of: bundle)?.apply(to: path)
     }
 
     static func makeDirectory(_ path: String) throws(Failure) {

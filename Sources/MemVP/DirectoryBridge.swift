@@ -1,6 +1,6 @@
 // Directories made, renamed and synced: the system calls of an installation, and the only unsafe code of this module.
 //
-// Invariant: a rename here is durable when it returns. Failure modes: errno as `permission_denied`, `no_space`,
+// Invariant: a call here does one thing, so that whoever fails between two knows what stands where. Failure modes: errno as `permission_denied`, `no_space`,
 // `cannot_create` or `input_output`, naming the path.
 
 internal import CLinux
@@ -18,20 +18,24 @@ enum DirectoryBridge {
     /// Sets a mode; a file system without modes is no failure.
     static func allow(_ mode: mode_t, _ path: String) { _ = unsafe chmod(path, mode) }
 
-    /// Renames a directory; one that stands at `target` must be empty.
+    /// Renames a directory; one that stands at `target` must be empty. Durable after `syncParent`.
     static func rename(_ path: String, to target: String) throws(Failure) {
         guard unsafe Glibc.rename(path, target) == 0 else { throw failure(target, "cannot be put in place", errno) }
-        try syncParent(of: target)
     }
 
-    /// Exchanges two names in one step; false where the file system cannot.
+    /// Exchanges two names in one step; false where the file system cannot. Durable after `syncParent`.
     static func exchange(_ path: String, _ target: String) throws(Failure) -> Bool {
         guard unsafe clinux_rename_exchange(path, target) == 0 else {
             if errno == EINVAL || errno == ENOSYS { return false }
             throw failure(target, "cannot be put in place", errno)
         }
-        try syncParent(of: target)
         return true
+    }
+
+    /// Whether anything has the name, be it a link that leads nowhere.
+    static func exists(_ path: String) -> Bool {
+        var status = stat()
+        return unsafe lstat(path, &status) == 0
     }
 
     /// Takes the lock on a directory, or says that another has it; `unlock` gives it back, and so does the end of the process.
@@ -58,7 +62,8 @@ enum DirectoryBridge {
     /// The bytes as an array.
     static func array(_ bytes: RawSpan) -> [UInt8] { unsafe bytes.withUnsafeBytes { unsafe [UInt8]($0) } }
 
-    private static func syncParent(of path: String) throws(Failure) {
+    /// Makes renames in the directory of `path` durable.
+    static func syncParent(of path: String) throws(Failure) {
         let slash = path.lastIndex(of: "/")
         let parent = slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
         let descriptor = unsafe open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC)

@@ -50,33 +50,61 @@ struct InstallPlace {
     }
 
     /// Puts the finished directory in place; returns where the one that it replaced stands now.
-    func settle() throws(Failure) -> String? {
-        guard replaces else {
-            try DirectoryBridge.rename(partial, to: target)
-            return nil
-        }
-        guard try DirectoryBridge.exchange(partial, target) else {
-            let backup = try keep(target)
+    ///
+    /// - Parameter exchanged: called when the two have exchanged their names, for tests that fail there.
+    /// - Throws: what the file system says; the new directory is then removed, and the old one where it was.
+    func settle(exchanged: () throws(Failure) -> Void = {}) throws(Failure) -> String? {
+        var backup: String?
+        if !replaces {
+            try orClear { () throws(Failure) in try DirectoryBridge.rename(partial, to: target) }
+        } else if try orClear({ () throws(Failure) in try DirectoryBridge.exchange(partial, target) }) {
+            backup = try keepExchanged(exchanged)
+        } else {
+            backup = try orClear { () throws(Failure) in try keep(target) }
             do throws(Failure) {
                 try DirectoryBridge.rename(partial, to: target)
             } catch {
-                try? DirectoryBridge.rename(backup, to: target)
+                if let backup { try? DirectoryBridge.rename(backup, to: target) }
+                clear()
                 throw error
             }
-            return backup
         }
-        return try keep(partial)
+        try DirectoryBridge.syncParent(of: target)
+        return backup
     }
 
-    /// Removes what was not settled.
+    /// Removes what was not settled. Never called once the two names are exchanged: the old one has this name then.
     func clear() { try? FileManager.default.removeItem(atPath: partial) }
+
+    private func orClear<Result>(_ work: () throws(Failure) -> Result) throws(Failure) -> Result {
+        do throws(Failure) { return try work() } catch {
+            clear()
+            throw error
+        }
+    }
+
+    /// Gives the old directory, which the exchange has left at `partial`, a backup's name, or the place that it had.
+    private func keepExchanged(_ exchanged: () throws(Failure) -> Void) throws(Failure) -> String {
+        do throws(Failure) {
+            try exchanged()
+            return try keep(partial)
+        } catch {
+            guard (try? DirectoryBridge.exchange(partial, target)) == true else {
+                throw Failure(
+                    error.code, error.object, error.cause,
+                    hint: "The new one is in place, and the old one stands at \(partial).")
+            }
+            clear()
+            throw error
+        }
+    }
 
     /// Renames what stands at `path` to the first free backup name.
     private func keep(_ path: String) throws(Failure) -> String {
         var number = 1
         while true {
             let backup = number == 1 ? "\(target).old" : "\(target).old-\(number)"
-            if !FileManager.default.fileExists(atPath: backup) {
+            if !DirectoryBridge.exists(backup) {
                 try DirectoryBridge.rename(path, to: backup)
                 return backup
             }

@@ -41,8 +41,18 @@ public final class ModelBundle: Sendable {
     ///   - verify: whether files are hashed and compared with model.yaml.
     /// - Throws: `model_missing` when there is no bundle, `model_invalid` when a file is damaged or is not the one that
     ///   model.yaml names, `adapter_mismatch` for an adapter of another base.
-    public init(path: String, positions: Int = 2_048, verify: Bool = true) throws(Failure) {
+    public convenience init(path: String, positions: Int = 2_048, verify: Bool = true) throws(Failure) {
         let yaml = try ModelBundle.description(in: path)
+        do throws(Failure) {
+            try self.init(yaml, in: path, positions: positions, verify: verify)
+        } catch {
+            // Another program may have put an adapter in the place of one meanwhile: what model.yaml says now is whole again.
+            guard let now = try? ModelBundle.description(in: path), now != yaml else { throw error }
+            try self.init(now, in: path, positions: positions, verify: verify)
+        }
+    }
+
+    private init(_ yaml: ModelDescription, in path: String, positions: Int, verify: Bool) throws(Failure) {
         let languageFile = try GGUFFile(path: "\(path)/language.gguf")
         let visionFile = try GGUFFile(path: "\(path)/vision.gguf")
         if verify { try ModelBundle.verify(yaml, in: path) }
@@ -59,8 +69,10 @@ public final class ModelBundle: Sendable {
         }
         precision = language.configuration.precision
         tokenizer = try languageFile.metadata.tokenizer()
-        for (name, adapter) in adapters {
-            try ModelBundle.check(adapter, named: "\(path)/adapters/\(name).gguf", language, vision)
+        for file in yaml.files.keys.sorted() {
+            guard let adapter = ModelBundle.adapterName(ofFile: file).flatMap({ adapters[$0] }) else { continue }
+            try ModelBundle.check(
+                adapter, named: "\(path)/\(file)", width: language.configuration.width, vision)
         }
         do {
             normalisation = try Normalisation(
@@ -73,6 +85,7 @@ public final class ModelBundle: Sendable {
         self.vision = vision
         self.adapters = adapters
         self.base = base
+        _ = try taskTemplates()
     }
 
     /// The adapters that model.yaml names, by name.
@@ -98,21 +111,32 @@ public final class ModelBundle: Sendable {
     ///   `model_unsupported`.
     public func openAdapter(path: String) throws(Failure) -> Adapter {
         let adapter = try AdapterFile.read(path: path, precision: precision, base: base)
-        try ModelBundle.check(adapter, named: path, language, vision)
+        try check(adapter, named: path)
         return adapter
     }
 
-    private static func check(
-        _ adapter: Adapter, named path: String, _ language: LlamaModel, _ vision: VisionEncoder
+    /// Whether an adapter of this base can be served: one may name the base and still not fit it.
+    ///
+    /// - Throws: `adapter_mismatch` naming `path`.
+    public func check(_ adapter: Adapter, named path: String) throws(Failure) {
+        try ModelBundle.check(adapter, named: path, width: language.configuration.width, vision)
+    }
+
+    /// The same for a bundle that is not open.
+    ///
+    /// - Parameter width: of the decoder.
+    static func check(
+        _ adapter: Adapter, named path: String, width: Int, _ vision: VisionEncoder
     ) throws(Failure) {
         let c = adapter.configuration
-        guard c.width == language.configuration.width, c.features == vision.width(of: c.layers),
-            c.slots >= vision.patches,
+        guard c.width == width, c.features == vision.width(of: c.layers), c.slots >= vision.patches,
             adapter.vision.map({ vision.fits($0) }) ?? true
         else {
+            let beside = adapter.vision == nil ? "" : ", and what stands beside its blocks must be of its shapes"
             throw Failure(
                 .adapterMismatch, path, "does not fit the widths of this model",
-                hint: "Use an adapter that was trained for this base.")
+                hint: "This base has \(vision.patches) patches of \(vision.features) features, and tokens of width "
+                    + "\(width)\(beside). Use an adapter that was trained for it.")
         }
     }
 
@@ -134,6 +158,10 @@ public final class ModelBundle: Sendable {
     ///
     /// - Throws: `model_missing` when there is none, `model_invalid` when it is wrong.
     public static func description(in path: String) throws(Failure) -> ModelDescription {
+        try ModelDescription(yaml: descriptionBytes(in: path), named: "\(path)/model.yaml")
+    }
+
+    static func descriptionBytes(in path: String) throws(Failure) -> [UInt8] {
         let file = "\(path)/model.yaml"
         guard let bytes = FileManager.default.contents(atPath: file) else {
             throw Failure(
@@ -141,7 +169,7 @@ public final class ModelBundle: Sendable {
                 hint:
                     "Install a model with `memvp models install FILE.tar`, or make the default one with `make models`.")
         }
-        return try ModelDescription(yaml: [UInt8](bytes), named: file)
+        return [UInt8](bytes)
     }
 
     private static func verify(_ description: ModelDescription, in path: String) throws(Failure) {

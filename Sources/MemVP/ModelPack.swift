@@ -34,18 +34,20 @@ public enum ModelPack {
     /// - Parameter progress: called with the part done, 0 ... 1.
     /// - Throws: `model_missing`, `model_invalid` when a file is not the one that model.yaml names; the writer's failures.
     public static func pack(_ bundle: String, to archive: String, progress: (Double) -> Void) throws(Failure) {
-        let description = try ModelBundle.description(in: bundle)
+        // Read once: a bundle that another program changes meanwhile must not be packed half as it was, half as it is.
+        let yaml = try ModelBundle.descriptionBytes(in: bundle)
+        var description = try ModelDescription(yaml: yaml, named: "\(bundle)/\(descriptionName)")
+        let isAlone = description.previous.isEmpty
+        description.previous = [:]
         let names = (description.files.keys + [descriptionName]).sorted {
             Array($0.utf8).lexicographicallyPrecedes($1.utf8)
         }
         let writer = try TarWriter(path: archive)
         for (index, name) in names.enumerated() {
             progress(Double(index) / Double(names.count))
-            if name == descriptionName, !description.previous.isEmpty {
-                var alone = description
-                alone.previous = [:]
-                let yaml = Array(alone.yaml.utf8)
-                try writer.add("\(folder)/\(name)", RawSpan(_elements: yaml.span))
+            guard name != descriptionName else {
+                let bytes = isAlone ? yaml : Array(description.yaml.utf8)
+                try writer.add("\(folder)/\(name)", RawSpan(_elements: bytes.span))
                 continue
             }
             let file = try MappedFile(path: "\(bundle)/\(name)")
@@ -78,11 +80,11 @@ public enum ModelPack {
             try extract(files, description, from: tar, to: place.partial, progress: progress)
             // Opening finds what hashes cannot: an adapter of another base, parts that do not belong together.
             _ = try ModelBundle(path: place.partial, verify: false)
-            return Installed(name: description.name, path: place.target, backup: try place.settle())
         } catch {
             place.clear()
             throw error
         }
+        return Installed(name: description.name, path: place.target, backup: try place.settle())
     }
 
     // MARK: Reading the archive

@@ -24,10 +24,14 @@ extension ModelBundle {
             guard let style = AnswerForm.Style(rawValue: template.style) else {
                 throw Failure(.modelInvalid, "\(path)/model.yaml: style", "is \(template.style)")
             }
-            templates[kind] = TaskTemplate(
-                prompt: try PromptTemplate(template.prompt, placeholders: kind == .ask ? ["question"] : []),
-                form: try AnswerForm(separator: template.separator, end: template.end, style: style, tokenizer),
-                format: template.format)
+            do throws(Failure) {
+                templates[kind] = TaskTemplate(
+                    prompt: try PromptTemplate(template.prompt, placeholders: kind == .ask ? ["question"] : []),
+                    form: try AnswerForm(separator: template.separator, end: template.end, style: style, tokenizer),
+                    format: template.format)
+            } catch {
+                throw error.about("\(path)/model.yaml: templates.\(kind.rawValue)")
+            }
         }
         return templates
     }

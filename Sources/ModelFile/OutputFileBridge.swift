@@ -1,6 +1,6 @@
 // A file that appears whole or not at all: written under a temporary name in its own directory, fsynced, renamed.
 //
-// With RawSpanBridge.swift this is the only unsafe code of the module. Invariant: until `commit` returns, the target is
+// With FileAccessBridge.swift and RawSpanBridge.swift this is the only unsafe code of the module. Invariant: until `commit` returns, the target is
 // untouched; an object that goes away uncommitted removes its temporary file (only a kill or power loss leaves one,
 // named .memvp-*.partial, which nothing reads).
 // Failure modes: `cannot_create`, `permission_denied`, `no_space`, `input_output`, each naming the target.
@@ -78,6 +78,9 @@ public final class OutputFile {
         let padding = (alignment - count % alignment) % alignment
         if padding > 0 { try write([UInt8](repeating: 0, count: padding)) }
     }
+
+    /// Lets those read the file who may read another, from the moment on that it stands.
+    public func grant(_ access: FileAccess) { access.apply(toDescriptor: descriptor) }
 
     /// Makes what was written durable and puts it in place of the target.
     ///

@@ -59,6 +59,13 @@ public struct EffectiveConfiguration: Sendable, Equatable {
 
 extension EffectiveConfiguration: CustomStringConvertible {}
 
+extension EffectiveConfiguration {
+    /// The keys whose values differ, in the order of the file.
+    public static func differences(between one: DaemonConfiguration, and other: DaemonConfiguration) -> [String] {
+        ConfigurationKey.all.filter { $0.write(one) != $0.write(other) }.map(\.name)
+    }
+}
+
 /// Decodes one configuration file.
 struct ConfigurationDecoder {
     /// Twenty times the shipped file with its comments would not be more.

@@ -23,7 +23,7 @@ public struct FormerAdapter: Sendable, Equatable {
     public var adapters: [TaskKind: String]
 
     /// A file, and the adapters of some kinds of task.
-    public init(file: File?, adapters: [TaskKind: String]) {
+    public init(file: File?, adapters: [TaskKind: String] = [:]) {
         self.file = file
         self.adapters = adapters
     }

@@ -109,7 +109,8 @@ struct PromoteTests {
     func asGood() throws {
         let place = try Place()
         // Words that no adapter says: everyone scores 0.
-        let rows = try place.rows([["image": Material.photo("rocket.jpg"), "caption": "zyx wvu"]])
+        let rows = try place.rows(
+            ["rocket.jpg", "astronaut.jpg"].map { ["image": Material.photo($0), "caption": "zyx wvu"] })
         let new = try place.variant(scale: 0.5)
         let before = try place.description
         let name = try #require(before.adapters[.caption])
@@ -141,8 +142,32 @@ struct PromoteTests {
         let after = try place.description
         #expect(after.adapters[.ask] == "vqa.2" && after.adapters[.caption] != "vqa.2")
         #expect(try ModelBundle(path: place.bundle).adapters.count == 3)
-        let none = try place.promote([new, "--as", "vqa.2", "--evaluate", rows, "--at-least", "cider_d"])
+        let none = try place.promote([new, "--as", "other", "--evaluate", rows, "--at-least", "cider_d"])
         #expect(none?.cause.contains("no caption") == true, "\(String(describing: none))")
+    }
+
+    @Test("nothing gets a task on which it is not judged, by --for or by its name; one photo is none for CIDEr-D")
+    func everyTask() throws {
+        let place = try Place()
+        let rows = try place.rows([
+            ["image": Material.photo("rocket.jpg"), "question": "Is it raining?", "answer": "zyx"],
+            ["image": Material.photo("rocket.jpg"), "caption": "zyx wvu"],
+        ])
+        let new = try place.variant(scale: 0)
+        let before = try place.description
+        let name = try #require(before.adapters[.caption])
+        for (extra, missing) in [
+            (["--at-least", "accuracy"], "caption"), (["--at-least", "accuracy", "--for", "ask"], "caption"),
+            (["--at-least", "rouge_l", "--for", "caption,ask"], "ask"),
+        ] {
+            let arguments = ["--model", place.bundle, new, "--as", name, "--evaluate", rows] + extra
+            let error = #expect(throws: ValidationError.self) { try ToolboxPromote.parse(arguments).run() }
+            #expect(error?.message.contains("would answer \(missing) tasks too") == true)
+            #expect(MemvpCommand.execute(["promote"] + arguments) == 64)
+        }
+        let one = try place.promote([new, "--as", name, "--evaluate", rows, "--at-least", "cider_d"])
+        #expect(one?.code == .specInvalid && one?.object == rows && one?.cause.contains("one photo") == true)
+        #expect(try place.description == before)
     }
 
     @Test("data of which no row can be answered judges nothing")

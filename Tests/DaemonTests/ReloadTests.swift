@@ -21,6 +21,8 @@ import Vision
         #expect(old.model == "/elsewhere" && old.batch == 3 && old.limits.answerTokens == 99)
         #expect(old.directories == DaemonConfiguration().directories && old.threads == 0)
         #expect(old != new)
+        #expect(EffectiveConfiguration.differences(between: old, and: new) == ["directories.inbox", "threads"])
+        #expect(EffectiveConfiguration.differences(between: new, and: new).isEmpty)
     }
 
     /// Together with the test of etc/memvpd.yaml this makes one set of defaults of three: in the shipped file, in the
@@ -62,6 +64,16 @@ import Vision
             configuration.watch.inbox = choice
             #expect(configuration.spool.watch == watch)
         }
+    }
+
+    @Test func specsAreReadWithinTheLimitsInForce() throws {
+        let spec = Array("version: 1\ntasks:\n  - { id: a, caption: { max_tokens: 400 } }\n".utf8)
+        var configuration = DaemonConfiguration()
+        let reader = SpecReader(limits: configuration.limits.spec)
+        #expect(throws: (any Error).self) { try reader.inspect(spec) }
+        configuration.limits.answerTokens = 512
+        reader.replace(with: configuration.limits.spec)
+        _ = try reader.inspect(spec)
     }
 
     @Test func specFaultsNameTheirPlaceInWords() throws {

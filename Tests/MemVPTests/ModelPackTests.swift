@@ -100,6 +100,25 @@ struct ModelPackTests {
         _ = try ModelBundle(path: target)
     }
 
+    @Test("where the old one finds no name to be kept under, it is put back; a name that leads nowhere is taken too")
+    func replacingFails() throws {
+        try install(archive)
+        let mark = "\(target)/mark"
+        try Data().write(to: URL(fileURLWithPath: mark))
+        try FileManager.default.createSymbolicLink(atPath: "\(target).old", withDestinationPath: "/nonexistent")
+        #expect(try install(archive, replace: true).backup == "\(target).old-2")
+        #expect(FileManager.default.fileExists(atPath: "\(target).old-2/mark"))
+        try Data().write(to: URL(fileURLWithPath: mark))
+        let before = try workshop.contents("place")
+        let place = try InstallPlace(target, replace: true)
+        try Data().write(to: URL(fileURLWithPath: "\(place.partial)/new"))
+        #expect(throws: Failure.self) {
+            try place.settle { () throws(Failure) in throw Failure(.inputOutput, "test", "fails here") }
+        }
+        #expect(FileManager.default.fileExists(atPath: mark))
+        #expect(try workshop.contents("place") == before)
+    }
+
     @Test("an empty directory is filled; a file in the way is not replaced")
     func obstacles() throws {
         try FileManager.default.createDirectory(atPath: target, withIntermediateDirectories: true)
@@ -138,6 +157,27 @@ struct ModelPackTests {
         var description = try ModelBundle.description(in: other)
         description.files["adapters/a.gguf"] = ModelBundle.sha256(of: files[0].1)
         try refused(tar(files + [("model.yaml", Array(description.yaml.utf8))]), .adapterMismatch, "another base")
+    }
+
+    @Test("what is packed is the bundle of one moment, whatever happens to model.yaml meanwhile")
+    func changingWhilePacked() throws {
+        var changed = try ModelBundle.description(in: bundle)
+        changed.name = "another"
+        var isFirst = true
+        try ModelPack.pack(bundle, to: archive) { _ in
+            if isFirst { try? Data(changed.yaml.utf8).write(to: URL(fileURLWithPath: "\(bundle)/model.yaml")) }
+            isFirst = false
+        }
+        #expect(try ModelBundle.description(in: bundle).name == "another")
+        #expect(try install(archive).name != "another")
+    }
+
+    @Test("a template that no answer could end with is found before the bundle is in place")
+    func templates() throws {
+        var wrong = try ModelBundle.description(in: bundle)
+        wrong.templates[.ask]?.end = "<|nope|>"
+        let made = try tar(files().map { $0.0 == "model.yaml" ? ($0.0, Array(wrong.yaml.utf8)) : $0 })
+        try refused(made, .modelInvalid, "model.yaml: templates.ask")
     }
 
     @Test("a bundle that is not what its model.yaml says is not packed")

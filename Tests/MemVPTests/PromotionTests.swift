@@ -20,7 +20,9 @@ struct PromotionTests {
     }
 
     /// An adapter file whose E₁ begins with `mark`.
-    private func adapter(_ mark: Float, width: Int = 32, base: BaseIdentity? = nil) throws -> String {
+    private func adapter(
+        _ mark: Float, width: Int = 32, base: BaseIdentity? = nil, vision: Adapter.VisionTensors? = nil
+    ) throws -> String {
         let file = "\(workshop.path)/new-\(mark).gguf"
         func values(_ count: Int) -> [Float] { [mark] + [Float](repeating: 0.5, count: count - 1) }
         try AdapterFile.write(
@@ -28,7 +30,8 @@ struct PromotionTests {
                 features: TinyVision.features, hidden: 8, width: width, slots: TinyVision.patches, lambda: 1, scale: 1),
             tensors: Adapter.Tensors(
                 fc1Weight: values(8 * TinyVision.features), fc1Bias: values(8), fc2Weight: values(width * 8),
-                fc2Bias: values(width), e1: values(TinyVision.patches * width), e2: values(TinyVision.patches * width)),
+                fc2Bias: values(width), e1: values(TinyVision.patches * width), e2: values(TinyVision.patches * width),
+                vision: vision),
             base: try base ?? ModelBundle(path: path).base, name: "new", to: file)
         return file
     }
@@ -118,6 +121,59 @@ struct PromotionTests {
         try refused(.modelMissing, "adapter new") { _ = try BundleBuilder.rollBack("third", in: path) }
     }
 
+    @Test("the same file for more tasks takes those alone: what is kept stays kept, and the way back gives them back")
+    func moreTasks() throws {
+        var only = try description
+        only.adapters[.ask] = nil
+        try BundleBuilder.write(only, in: path)
+        try promote(2)
+        let promoted = try description
+        #expect(try promote(2, for: [.caption, .ask]))
+        #expect(try description.adapters == [.caption: "a", .ask: "a"])
+        #expect(try description.files == promoted.files)
+        #expect(try description.previous["a"]?.file == promoted.previous["a"]?.file)
+        #expect(try promote(2, for: [.caption, .ask]) == false)
+        _ = try BundleBuilder.rollBack("a", in: path)
+        #expect(try mark() == 1)
+        #expect(try description.adapters == [.caption: "a"])
+    }
+
+    @Test("a file that was never promoted can take more tasks and give them back; another then keeps it")
+    func moreTasksOfTheFirst() throws {
+        try BundleBuilder.addAdapter(adapter(2), name: "b", kinds: [], to: path)
+        let before = try description
+        #expect(try promote(2, as: "b", for: [.ask]))
+        #expect(try description.adapters == [.caption: "a", .ask: "b"])
+        #expect(try description.files == before.files)
+        _ = try BundleBuilder.rollBack("b", in: path)
+        #expect(try description.adapters == before.adapters)
+        #expect(try mark("b") == 2)
+        try promote(3, as: "b")
+        _ = try BundleBuilder.rollBack("b", in: path)
+        #expect(try mark("b") == 2)
+        try BundleBuilder.addAdapter(adapter(4), name: "b", kinds: [], to: path)
+        #expect(try mark("b") == 4)
+    }
+
+    @Test("one that was rolled back and comes again does not take a task that has been given to another since")
+    func comingAgain() throws {
+        for byPromotion in [true, false] {
+            let name = byPromotion ? "new" : "newer"
+            try promote(2, as: name, for: [.ask])
+            _ = try BundleBuilder.rollBack(name, in: path)
+            if byPromotion {
+                try promote(3, as: "third", for: [.ask])
+            } else {
+                try BundleBuilder.addAdapter(adapter(4), name: "fourth", kinds: [.ask], to: path)
+            }
+            let others = try description.adapters
+            #expect(others[.ask] == (byPromotion ? "third" : "fourth"))
+            _ = try BundleBuilder.rollBack(name, in: path)
+            #expect(try description.adapters == others)
+            #expect(try mark(name) == 2)
+        }
+    }
+
     @Test("what was judged is what is installed: neither file nor bundle may have changed since")
     func changed() throws {
         let bundle = try ModelBundle(path: path)
@@ -187,12 +243,22 @@ struct PromotionTests {
 
     @Test("new files may be read by whom the old ones were")
     func access() throws {
+        func mode(_ file: String) throws -> Int? {
+            (try FileManager.default.attributesOfItem(atPath: file)[.posixPermissions] as? NSNumber)?.intValue
+        }
+        let bare = try workshop.bundle("bare", TinyLlama(), adapter: false)
+        try FileManager.default.setAttributes([.posixPermissions: 0o750], ofItemAtPath: bare)
+        try FileManager.default.setAttributes([.posixPermissions: 0o604], ofItemAtPath: "\(bare)/model.yaml")
+        let file = try adapter(3, base: ModelBundle(path: bare).base)
+        try BundleBuilder.addAdapter(file, name: "a", kinds: [.caption], to: bare)
+        #expect(try mode("\(bare)/adapters") == 0o750)
+        #expect(try mode("\(bare)/adapters/a.gguf") == 0o604)
+        #expect(try mode("\(bare)/model.yaml") == 0o604)
         let yaml = "\(path)/model.yaml"
         try FileManager.default.setAttributes([.posixPermissions: 0o640], ofItemAtPath: yaml)
         try promote(2)
         for file in [yaml, "\(path)/adapters/a~2.gguf"] {
-            let mode = try FileManager.default.attributesOfItem(atPath: file)[.posixPermissions] as? NSNumber
-            #expect(mode?.intValue == 0o640, "\(file)")
+            #expect(try mode(file) == 0o640, "\(file)")
         }
     }
 
@@ -215,9 +281,20 @@ struct PromotionTests {
         let added = try #require(bundle.adapters["mine"])
         #expect(added.e1.first == 6 && added.configuration.lambda == 1)
         #expect(try ModelBundle.sha256(ofFile: "\(path)/adapters/mine.gguf") == ModelBundle.sha256(ofFile: file))
-        let other = try adapter(7, base: BaseIdentity(language: "x", vision: "y"))
-        try refused(.adapterMismatch, "base") {
-            try BundleBuilder.addAdapter(other, name: "mine", kinds: [], to: path)
+        for (identity, part) in [
+            (BaseIdentity(language: "x", vision: "y"), "another language model"),
+            (BaseIdentity(language: bundle.base.language, vision: "y"), "another vision encoder"),
+        ] {
+            let other = try adapter(7, base: identity)
+            try refused(.adapterMismatch, part) {
+                try BundleBuilder.addAdapter(other, name: "mine", kinds: [], to: path)
+            }
+        }
+        // Matrices for a vision transformer, which this base has not: the bundle would not open with them.
+        let beside = Adapter.VisionTensors(rank: 1, scale: 1, fc1: [], fc2: [])
+        let odd = try adapter(8, vision: beside)
+        try refused(.adapterMismatch, "does not fit") {
+            try BundleBuilder.addAdapter(odd, name: "a", kinds: [], to: path)
         }
     }
 

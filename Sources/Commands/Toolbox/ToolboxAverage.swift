@@ -31,9 +31,12 @@ struct ToolboxAverage: ParsableCommand {
         let bundle = try ModelBundle(path: base)
         let (configuration, tensors) = try AdapterFile.mean(of: adapters, base: bundle.base)
         // What cannot be served is not written.
+        let named = adapters.joined(separator: ", ")
+        let mean: Adapter
         do {
-            _ = try Adapter(configuration, tensors: tensors, precision: bundle.precision)
-        } catch { throw error.about(adapters.joined(separator: ", ")) }
+            mean = try Adapter(configuration, tensors: tensors, precision: bundle.precision)
+        } catch { throw error.about(named) }
+        try bundle.check(mean, named: named)
         try AdapterFile.write(
             configuration, tensors: tensors, base: bundle.base, name: "\(bundle.description.name) adapter", to: out)
         print("\(out): the mean of \(adapters.count) adapters")

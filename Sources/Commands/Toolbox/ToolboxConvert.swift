@@ -70,17 +70,17 @@ struct ToolboxConvertAdapter: ParsableCommand {
     @Option(help: ArgumentHelp("The bundle.", valueName: "directory"))
     var base: String
 
-    @Option(help: "The adapter's name in the bundle: letters, digits, - and _.")
+    @Option(help: "The adapter's name in the bundle: \(ToolboxAdapterName.rule).")
     var name: String
 
     @Option(help: "The tasks that use it from now on, between commas: \(Self.kindNames).")
     var tasks: String
 
-    @Option(help: "λ of a safetensors file, which scales the projected features.")
-    var lambda: Float = 0.01
+    @Option(help: "λ of a safetensors file, which scales the projected features; by default 0.01.")
+    var lambda: Float?
 
-    @Option(help: "s of a safetensors file, which scales the memory's contribution.")
-    var scale: Float = 0.1
+    @Option(help: "s of a safetensors file, which scales the memory's contribution; by default 0.1.")
+    var scale: Float?
 
     @Flag(help: "Write what was made as JSON.")
     var json = false
@@ -94,14 +94,14 @@ struct ToolboxConvertAdapter: ParsableCommand {
     }
 
     func validate() throws {
-        // The name becomes a file of the bundle: nothing that leads out of it.
-        guard (1...64).contains(name.utf8.count),
-            name.unicodeScalars.allSatisfy({
-                $0.isASCII && ($0.properties.isAlphabetic || "0123456789-_".contains(Character($0)))
-            })
-        else { throw ValidationError("--name is '\(name)'; use 1 to 64 letters, digits, - and _.") }
+        try ToolboxAdapterName.check(name, option: "--name")
         if kinds == nil { throw ValidationError("--tasks is '\(tasks)'; name some of \(Self.kindNames).") }
-        if !lambda.isFinite || !scale.isFinite { throw ValidationError("--lambda and --scale must be finite.") }
+        guard (lambda ?? 0).isFinite, (scale ?? 0).isFinite else {
+            throw ValidationError("--lambda and --scale must be finite.")
+        }
+        if source.hasSuffix(".gguf"), lambda != nil || scale != nil {
+            throw ValidationError("--lambda and --scale are of safetensors files; a .gguf says its own.")
+        }
     }
 
     func run() throws {

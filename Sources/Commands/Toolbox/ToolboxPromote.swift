@@ -53,8 +53,8 @@ struct ToolboxPromote: ParsableCommand {
     @Option(help: ArgumentHelp("How much better it must be than the present one.", valueName: "difference"))
     var by = 0.0
 
-    @Option(help: "What happens at a row that cannot be used: skip or stop.")
-    var onBadRow = BadRowPolicy.skip
+    @Option(help: "What happens at a row that cannot be used: skip, the default, or stop.")
+    var onBadRow: BadRowPolicy?
 
     @Flag(help: "Put back what stood there before the last promotion.")
     var rollback = false
@@ -63,18 +63,12 @@ struct ToolboxPromote: ParsableCommand {
     var json = false
 
     func validate() throws {
-        // The name becomes a file of the bundle: nothing that leads out of it.
-        let isPlain: (UInt8) -> Bool = { (0x30...0x39).contains($0) || (0x41...0x5A).contains($0 & 0xDF) }
-        guard name.utf8.count <= 64, let first = name.utf8.first, isPlain(first),
-            name.utf8.allSatisfy({ isPlain($0) || Array("._-".utf8).contains($0) })
-        else {
-            throw ValidationError(
-                "--as is '\(name)'; use 1 to 64 of A-Z, a-z, 0-9, `.`, `_` and `-`, the first a letter or digit.")
-        }
+        try ToolboxAdapterName.check(name, option: "--as")
         if rollback {
-            guard adapter == nil, evaluate == nil, atLeast.isEmpty, tasks == nil, by == 0 else {
-                throw ValidationError(
-                    "--rollback evaluates nothing: leave out the adapter, --evaluate, --at-least and --for.")
+            guard adapter == nil, evaluate == nil, atLeast.isEmpty, tasks == nil, by == 0, split == nil, limit == nil,
+                onBadRow == nil, model.precision == nil, model.threads == nil
+            else {
+                throw ValidationError("--rollback evaluates nothing: it goes with --model, --as and --json alone.")
             }
             return
         }
@@ -128,14 +122,16 @@ struct ToolboxPromote: ParsableCommand {
         if rollback { return try rollBack() }
         guard let adapter, let evaluate else { return }
         let demands = try demands()
-        let read = try ExampleRows.read(path: evaluate, splits: ExampleRows.splits(split), badRows: onBadRow) {
+        let policy = onBadRow ?? .skip
+        let read = try ExampleRows.read(path: evaluate, splits: ExampleRows.splits(split), badRows: policy) {
             ToolboxEvalOptions.name($0)
         }
         let bundle = try model.bundle()
+        let kinds = try kinds() ?? (bundle.adapters[name] != nil ? [] : Self.kinds(of: demands))
+        try Self.demandAll(demands, for: kinds, of: name, in: bundle.description)
         // The hash comes first: what is evaluated must be what is installed.
         let hash = try ModelBundle.sha256(ofFile: adapter)
         let candidate = try bundle.openAdapter(path: adapter)
-        let kinds = try kinds() ?? (bundle.adapters[name] != nil ? [] : Self.kinds(of: demands))
         let place = PromotionPlace(name: name, kinds: kinds, bundle: bundle)
         let answerer = try Answerer(
             bundle: bundle, compute: model.compute(), batch: 32, additional: [PromotionPlace.candidate: candidate])
@@ -144,7 +140,7 @@ struct ToolboxPromote: ParsableCommand {
         let (comparisons, badRows) = try AdapterComparison.run(
             demands, new: PromotionPlace.candidate, present: place.present,
             rows: ExampleRows.ofFirstPhotos(limit, in: read),
-            options: EvaluationOptions(badRows: onBadRow, file: evaluate), answerer: answerer
+            options: EvaluationOptions(badRows: policy, file: evaluate), answerer: answerer
         ) { progress.show($0, $1, of: $2, unit: "photos") }
         progress.end()
         badRows.forEach(ToolboxEvalOptions.name)
@@ -174,6 +170,19 @@ struct ToolboxPromote: ParsableCommand {
             "\(model.model): "
                 + (isThere ? "the former adapter \(name) is back, for \(use)" : "the adapter \(name) is out again"))
         print("A running memvpd follows with memvpctl reload; --rollback once more undoes this.")
+    }
+
+    /// Every task that the new adapter will answer, be it by `kinds` or because its name has the task now, has something to show.
+    private static func demandAll(
+        _ demands: [AdapterDemand], for kinds: [TaskKind], of name: String, in description: ModelDescription
+    ) throws {
+        for kind in TaskKind.allCases where kinds.contains(kind) || description.adapters[kind] == name {
+            guard !demands.contains(where: { $0.metric.kind == kind }) else { continue }
+            let metrics = AdapterMetric.allCases.filter { $0.kind == kind }.map(\.rawValue).joined(separator: ", ")
+            throw ValidationError(
+                "\(name) would answer \(kind.rawValue) tasks too, on which nothing judges it: add --at-least with one of \(metrics)."
+            )
+        }
     }
 
     private static func kinds(of demands: [AdapterDemand]) -> [TaskKind] {
@@ -207,11 +216,11 @@ struct PromotionPlace {
 extension AdapterComparison {
     /// Why the demand is not met, with the figures.
     fileprivate var shortfall: String {
-        let own = "scores \(demand.metric.rawValue) \(ToolboxTime.rounded(new, 4)) on \(count)"
+        let own = "scores \(demand.metric.rawValue) \(ToolboxTime.rounded(new, 6)) on \(count)"
         var wanted: [String] = []
         if let present {
             let by = demand.margin > 0 ? " and must have \(demand.margin) more" : ""
-            wanted.append("the present adapter \(ToolboxTime.rounded(present, 4))\(by)")
+            wanted.append("the present adapter \(ToolboxTime.rounded(present, 6))\(by)")
         }
         if let floor = demand.floor { wanted.append("at least \(floor) was asked for") }
         return "\(own); " + (wanted.isEmpty ? "that is no number" : wanted.joined(separator: ", "))

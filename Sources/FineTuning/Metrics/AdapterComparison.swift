@@ -104,6 +104,11 @@ public struct AdapterComparison: Sendable, Equatable {
                     .specInvalid, options.file, "has no row for \(kind.rawValue) that both adapters could answer",
                     hint: own.badRows.first.map { "The first that could not be used is \($0)." } ?? "")
             }
+            guard own.count > 1 || !judged.contains(where: { $0.metric == .ciderD }) else {
+                throw Failure(
+                    .specInvalid, options.file, "has one photo, on which cider_d is 0 whatever the caption",
+                    hint: "It weighs words by how rare they are among photos: compare on more, or by another metric.")
+            }
             badRows += own.badRows
             comparisons += judged.map { demand in
                 AdapterComparison(
