@@ -24,6 +24,9 @@ public struct Failure: Error, Sendable, Equatable {
     public func about(_ outer: String) -> Failure {
         Failure(code, object.isEmpty ? outer : "\(outer): \(object)", cause, hint: hint)
     }
+
+    /// The same failure with other advice.
+    public func advising(_ hint: String) -> Failure { Failure(code, object, cause, hint: hint) }
 }
 
 extension Failure: CustomStringConvertible {

@@ -40,12 +40,16 @@ extension BundleBuilder {
                 .temporary, bundle.path, "has changed since the adapters were compared", hint: "Promote again.")
         }
         let present = file(of: name, in: description)
+        let superseded = description.previous[name]
         guard present?.sha256 != hash else {
             guard kinds.contains(where: { description.adapters[$0] != name }) else { return false }
-            // The file stands there already: only tasks change hands, and what is kept stays kept.
-            description.give(kinds, to: name, over: description.previous[name] ?? FormerAdapter(file: present))
+            // The file stands there already, and only tasks change hands: what it replaced stays the way back. One that was rolled back
+            // itself is no way back.
+            let former = superseded.flatMap { $0.isRolledBack ? nil : $0 }
+            description.give(kinds, to: name, over: former ?? FormerAdapter(file: present))
             try write(description, in: bundle.path)
             try after(.described)
+            if former == nil { remove(superseded, of: name, from: bundle.path, but: present) }
             return true
         }
         try makeAdapters(in: bundle.path)
@@ -63,17 +67,23 @@ extension BundleBuilder {
             throw error.code == .temporary ? error : error.about(source)
         }
         try after(.written)
-        let superseded = description.previous[name]?.file
         if let present { description.files[present.path] = nil }
         description.files[target] = hash
         description.give(kinds, to: name, over: FormerAdapter(file: present))
         try write(description, in: bundle.path)
         try after(.described)
-        // One that stays is no harm: model.yaml does not name it, and the next adapter of the name may take its place.
-        if let superseded, superseded.path != present?.path, ModelBundle.adapterName(ofFile: superseded.path) == name {
-            try? FileManager.default.removeItem(atPath: "\(bundle.path)/\(superseded.path)")
-        }
+        remove(superseded, of: name, from: bundle.path, but: present)
         return true
+    }
+
+    /// Removes the file that was kept before. One that stays is no harm: model.yaml does not name it, and the next adapter of the name
+    /// may take its place.
+    private static func remove(
+        _ former: FormerAdapter?, of name: String, from bundle: String, but present: FormerAdapter.File?
+    ) {
+        guard let kept = former?.file, kept.path != present?.path, ModelBundle.adapterName(ofFile: kept.path) == name
+        else { return }
+        try? FileManager.default.removeItem(atPath: "\(bundle)/\(kept.path)")
     }
 
     /// Puts back what stood in the place of the adapter `name` before it was promoted. What stands there now is kept in turn,
@@ -93,7 +103,7 @@ extension BundleBuilder {
         }
         if let kept = former.file { try check(kept, of: name, in: bundle) }
         let present = file(of: name, in: description)
-        var turned = FormerAdapter(file: present, adapters: [:])
+        var turned = FormerAdapter(file: present, isRolledBack: !former.isRolledBack)
         for (kind, adapter) in former.adapters {
             // A kind that another adapter has taken since then stays with that one.
             guard description.adapters[kind] == name || adapter == name else { continue }
@@ -146,7 +156,7 @@ extension ModelDescription {
     fileprivate mutating func give(_ kinds: [TaskKind], to name: String, over former: FormerAdapter) {
         var former = former
         for kind in kinds where adapters[kind] != name {
-            if former.adapters[kind] == nil { former.adapters[kind] = adapters[kind] ?? "" }
+            former.adapters[kind] = adapters[kind] ?? ""
             adapters[kind] = name
             settle(kind, on: name)
         }

@@ -51,25 +51,36 @@ struct InstallPlace {
 
     /// Puts the finished directory in place; returns where the one that it replaced stands now.
     ///
-    /// - Parameter exchanged: called when the two have exchanged their names, for tests that fail there.
-    /// - Throws: what the file system says; the new directory is then removed, and the old one where it was.
-    func settle(exchanged: () throws(Failure) -> Void = {}) throws(Failure) -> String? {
+    /// - Parameters:
+    ///   - exchange: exchanges two names, or says that the file system cannot; tests give others.
+    ///   - exchanged: called when the two have exchanged their names, for tests that fail there.
+    /// - Throws: what the file system says; the new directory is then removed, and the old one where it was, or the hint says where both
+    ///   are.
+    func settle(
+        exchange: (String, String) throws(Failure) -> Bool = DirectoryBridge.exchange,
+        exchanged: () throws(Failure) -> Void = {}
+    ) throws(Failure) -> String? {
         var backup: String?
         if !replaces {
             try orClear { () throws(Failure) in try DirectoryBridge.rename(partial, to: target) }
-        } else if try orClear({ () throws(Failure) in try DirectoryBridge.exchange(partial, target) }) {
+        } else if try orClear({ () throws(Failure) in try exchange(partial, target) }) {
             backup = try keepExchanged(exchanged)
         } else {
             backup = try orClear { () throws(Failure) in try keep(target) }
             do throws(Failure) {
                 try DirectoryBridge.rename(partial, to: target)
             } catch {
-                if let backup { try? DirectoryBridge.rename(backup, to: target) }
                 clear()
+                if let backup, (try? DirectoryBridge.rename(backup, to: target)) == nil {
+                    throw error.advising("The old one stands at \(backup).")
+                }
                 throw error
             }
         }
-        try DirectoryBridge.syncParent(of: target)
+        do throws(Failure) { try DirectoryBridge.syncParent(of: target) } catch {
+            let old = backup.map { ", the old one at \($0)" } ?? ""
+            throw error.advising("The new one is in place\(old); only that a power cut leaves it there is not sure.")
+        }
         return backup
     }
 
@@ -90,9 +101,7 @@ struct InstallPlace {
             return try keep(partial)
         } catch {
             guard (try? DirectoryBridge.exchange(partial, target)) == true else {
-                throw Failure(
-                    error.code, error.object, error.cause,
-                    hint: "The new one is in place, and the old one stands at \(partial).")
+                throw error.advising("The new one is in place, and the old one stands at \(partial).")
             }
             clear()
             throw error

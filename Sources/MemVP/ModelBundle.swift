@@ -42,7 +42,15 @@ public final class ModelBundle: Sendable {
     /// - Throws: `model_missing` when there is no bundle, `model_invalid` when a file is damaged or is not the one that
     ///   model.yaml names, `adapter_mismatch` for an adapter of another base.
     public convenience init(path: String, positions: Int = 2_048, verify: Bool = true) throws(Failure) {
+        try self.init(path: path, positions: positions, verify: verify) {}
+    }
+
+    /// The same; `described` is called when model.yaml has been read, for tests that change the bundle there.
+    convenience init(
+        path: String, positions: Int = 2_048, verify: Bool = true, described: () -> Void
+    ) throws(Failure) {
         let yaml = try ModelBundle.description(in: path)
+        described()
         do throws(Failure) {
             try self.init(yaml, in: path, positions: positions, verify: verify)
         } catch {
@@ -132,10 +140,11 @@ public final class ModelBundle: Sendable {
         guard c.width == width, c.features == vision.width(of: c.layers), c.slots >= vision.patches,
             adapter.vision.map({ vision.fits($0) }) ?? true
         else {
+            let features = vision.width(of: c.layers) ?? vision.features
             let beside = adapter.vision == nil ? "" : ", and what stands beside its blocks must be of its shapes"
             throw Failure(
                 .adapterMismatch, path, "does not fit the widths of this model",
-                hint: "This base has \(vision.patches) patches of \(vision.features) features, and tokens of width "
+                hint: "This base has \(vision.patches) patches of \(features) features, and tokens of width "
                     + "\(width)\(beside). Use an adapter that was trained for it.")
         }
     }

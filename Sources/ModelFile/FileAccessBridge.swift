@@ -20,15 +20,17 @@ public struct FileAccess: Sendable, Equatable {
         mode = status.st_mode & 0o777
     }
 
-    /// Gives them to what stands at `path`.
+    /// Gives them to what stands at `path`, but not to what a link there leads to.
     public func apply(to path: String) {
-        // Only root gives files away; a group one is a member of can be had without.
-        if unsafe chown(path, owner, group) != 0 { _ = unsafe chown(path, uid_t.max, group) }
-        _ = unsafe chmod(path, mode)
+        let descriptor = unsafe open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
+        guard descriptor >= 0 else { return }
+        apply(toDescriptor: descriptor)
+        close(descriptor)
     }
 
     /// Gives them to an open file.
     func apply(toDescriptor descriptor: Int32) {
+        // Only root gives files away; a group one is a member of can be had without.
         if fchown(descriptor, owner, group) != 0 { _ = fchown(descriptor, uid_t.max, group) }
         _ = fchmod(descriptor, mode)
     }

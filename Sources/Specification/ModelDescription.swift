@@ -248,7 +248,9 @@ private struct ModelDescriptionDecoder {
     private mutating func previous(_ node: Node) -> [String: FormerAdapter] {
         var result: [String: FormerAdapter] = [:]
         for item in reader.list(node, "previous", of: "adapters", count: 1...256) ?? [] {
-            guard let fields = required(item, "previous", ["adapter", "tasks"], optional: ["file", "sha256"]),
+            guard
+                let fields = required(
+                    item, "previous", ["adapter", "tasks"], optional: ["file", "sha256", "rolled_back"]),
                 let name = fields["adapter"].flatMap({
                     reader.value($0.value, "adapter", .identifier("the name of an adapter"))
                 })
@@ -271,10 +273,19 @@ private struct ModelDescriptionDecoder {
             if (fields["file"] == nil) != (fields["sha256"] == nil) {
                 reader.report(item.position, "previous has one of file and sha256 without the other")
             }
+            former.isRolledBack =
+                fields["rolled_back"].flatMap { reader.value($0.value, "rolled_back", .flag) } ?? false
             if let path, let hash { former.file = FormerAdapter.File(path: path, sha256: hash) }
             result[name] = former
         }
         return result
+    }
+}
+
+extension Syntax where Value == Bool {
+    fileprivate static var flag: Syntax<Bool> {
+        Syntax<Bool>(
+            expected: "true or false", read: { $0 == "true" ? true : $0 == "false" ? false : nil }, write: { "\($0)" })
     }
 }
 

@@ -159,12 +159,20 @@ struct PromoteTests {
         for (extra, missing) in [
             (["--at-least", "accuracy"], "caption"), (["--at-least", "accuracy", "--for", "ask"], "caption"),
             (["--at-least", "rouge_l", "--for", "caption,ask"], "ask"),
-        ] {
+            (["--at-least", "rouge_l", "--at-least", "exact", "--for", "caption"], nil),
+        ] as [([String], String?)] {
             let arguments = ["--model", place.bundle, new, "--as", name, "--evaluate", rows] + extra
             let error = #expect(throws: ValidationError.self) { try ToolboxPromote.parse(arguments).run() }
-            #expect(error?.message.contains("would answer \(missing) tasks too") == true)
+            let expected = missing.map { "would answer \($0) tasks too" } ?? "exact judges ask, which --for leaves out"
+            #expect(error?.message.contains(expected) == true)
             #expect(MemvpCommand.execute(["promote"] + arguments) == 64)
         }
+        // For a task more than its name has, both are judged.
+        let both = try place.promote(
+            [
+                new, "--as", name, "--evaluate", rows, "--for", "ask", "--at-least", "exact=2", "--at-least", "rouge_l",
+            ])
+        #expect(both?.code == .adapterWorse, "\(String(describing: both))")
         let one = try place.promote([new, "--as", name, "--evaluate", rows, "--at-least", "cider_d"])
         #expect(one?.code == .specInvalid && one?.object == rows && one?.cause.contains("one photo") == true)
         #expect(try place.description == before)

@@ -64,10 +64,7 @@ struct ToolboxArgumentTests {
             ["promote", "n", "--model", "b", "--as", "a", "--evaluate", "d", "--at-least", "exact", "--by=-1"],
             ["promote", "n", "--model", "b", "--as", "a", "--evaluate", "d", "--at-least", "exact", "--limit", "0"],
             ["promote", "n", "--model", "b", "--as", "a", "--evaluate", "d", "--at-least", "exact", "--for", "dance"],
-            [
-                "promote", "n", "--model", "b", "--as", "a", "--evaluate", "d", "--at-least", "exact", "--for",
-                "caption",
-            ],
+            ["data", "split", "--data", "d", "--out", "o", "--from", "dev"],
             ["promote", "n", "--model", "b", "--as", "a", "--rollback"],
             ["promote", "--model", "b", "--as", "a", "--rollback", "--at-least", "exact"],
             ["promote", "--model", "b", "--as", "a", "--rollback", "--split", "dev"],

@@ -221,9 +221,16 @@ struct AdapterTests {
         #expect(try daemon.outcome("first").model?.adapter == "captions")
 
         // The bundle's own choice is the promoted one.
-        try daemon.configure(model: model.path)
-        #expect(try daemon.control("reload").code == 0)
+        try daemon.configure(model: model.path, extra: "threads: 1\nlimits:\n  answer_tokens: 512\n  tasks: 3")
+        let reload = try daemon.control("reload")
+        #expect(
+            reload.code == 0 && reload.output.contains("waiting for a restart: threads, limits.tasks."), "\(reload)")
         #expect(try daemon.status().model.adapters == ["caption": "weak", "ask": "vqa"])
+        // Specs are held against the limits that the reload brought.
+        try daemon.drop("long.yaml", "version: 1\ntasks:\n  - { id: x, caption: { max_tokens: 400 } }\n")
+        try daemon.movePhoto("long.jpg")
+        try await daemon.wait(for: ["long"])
+        #expect(try daemon.outcome("long").status == "ok")
         try daemon.movePhoto("second.jpg")
         try daemon.drop("none.yaml", "version: 1\ntasks:\n  - { id: x, caption: {}, adapter: nobody }\n")
         try daemon.movePhoto("none.jpg")

@@ -137,7 +137,10 @@ struct AnsweringTests {
         try daemon.start()
         try await daemon.wait("control socket") { try daemon.control("status").code == 0 }
         try daemon.configure(model: "\(daemon.root.path)/nothing")
-        try await daemon.wait("refusal") { try daemon.control("reload").code == 78 }
+        try await daemon.wait("refusal") {
+            let reload = try daemon.control("reload")
+            return reload.code == 78 && reload.errors.contains("memvp models install FILE.tar")
+        }
         try daemon.dropPhoto()
         try await daemon.wait(for: ["photo"])
         #expect(try daemon.outcome("photo").status == "ok")

@@ -57,6 +57,17 @@ struct AdapterReplacementTests {
         #expect(failure?.object == file)
     }
 
+    @Test("an opening during which an adapter changes hands opens with the new one")
+    func opening() throws {
+        let opened = try ModelBundle(path: bundle) { try? add(2) }
+        #expect(opened.adapters["a"]?.e1.first == 2)
+        #expect(try opened.description == ModelBundle.description(in: bundle))
+        // One that fails for itself says so, once.
+        try FileManager.default.removeItem(atPath: "\(bundle)/vision.gguf")
+        let failure = #expect(throws: Failure.self) { try ModelBundle(path: bundle) }
+        #expect(failure?.code == .modelMissing)
+    }
+
     @Test("a file's name tells its adapter")
     func names() {
         #expect(ModelBundle.adapterName(ofFile: "adapters/a-b_1.gguf") == "a-b_1")

@@ -5,6 +5,7 @@ import Language
 import MemVP
 import Tensor
 import Testing
+import Vision
 
 @Suite("Allocations")
 struct AllocationTests {
@@ -31,9 +32,15 @@ struct AllocationTests {
         let compute = try Compute(kernels: Kernels.choose(forced: nil), threads: 2)
         let engine = Engine(
             model: bundle.language, compute: compute, limits: EngineLimits(streams: 3, rows: 64, positions: 128))
-        let tasks = [[1, 2, 3], [4, 5], [6, 7, 8, 9]].map { prompt in
+        let adapter = try #require(bundle.adapters.values.first { $0.configuration.prompting == .memory })
+        let projector = try VisualProjector(adapter: adapter, patches: bundle.vision.patches)
+        let features = FloatRows(capacity: bundle.vision.patches, columns: adapter.configuration.features)
+        let image = try projector.visualPrompt(of: features, compute: compute)
+        // Two of them see an image, one does not.
+        let tasks = [[1, 2, 3], [4, 5], [6, 7, 8, 9]].enumerated().map { index, prompt in
             TokenTask(
-                prompt: prompt, goal: .generate(maximumTokens: 100, end: -1, sampling: sampling), image: nil)
+                prompt: prompt, goal: .generate(maximumTokens: 100, end: -1, sampling: sampling),
+                image: index < 2 ? image : nil)
         }
         for task in tasks { _ = engine.submit([task]) }
         // The first passes are prefill's, and what a choice needs has its memory after one.

@@ -141,6 +141,15 @@ struct FeatureBlockTests {
                 try BundleBuilder.addAdapter(path, name: "c", kinds: [], to: bundle.path)
             }
         }
+        // What no file of 32 bits could say is refused wherever such a file is read.
+        for blocks: [Int64] in [[1 << 40, 0], [-1, 0], [256, 0]] {
+            try Self.write(Self.layers, features: 32, base: bundle.base, to: path)
+            try rewrite(path, factors: [1, 1], blocks: blocks)
+            refused(.modelInvalid, "memvp.feature") { _ = try bundle.openAdapter(path: path) }
+            refused(.modelInvalid, "memvp.feature") {
+                _ = try AdapterFile.mean(of: [path, path], base: bundle.base)
+            }
+        }
         for factors in [[Float](), [1], [1, .nan], [1, 1, 1]] {
             try Self.write(Self.layers, features: 32, base: bundle.base, to: path)
             try rewrite(path, factors: factors)
@@ -151,9 +160,13 @@ struct FeatureBlockTests {
     }
 
     /// The adapter file at `path` with other factors; none for no such key.
-    private func rewrite(_ path: String, factors: [Float]) throws {
+    private func rewrite(_ path: String, factors: [Float], blocks: [Int64]? = nil) throws {
         let file = try GGUFFile(path: path)
         var keys = file.metadata.filter { $0.0 != "memvp.feature.factors" }.map { ($0.0, $0.1) }
+        if let blocks {
+            keys.removeAll { $0.0 == "memvp.feature.blocks" }
+            keys.append(("memvp.feature.blocks", .int64s(blocks)))
+        }
         if !factors.isEmpty { keys.append(("memvp.feature.factors", .float32s(factors))) }
         let tensors = file.tensors.entries
         let values = try tensors.map { try file.floats(of: $0) }

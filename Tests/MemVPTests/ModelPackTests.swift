@@ -113,10 +113,20 @@ struct ModelPackTests {
         let place = try InstallPlace(target, replace: true)
         try Data().write(to: URL(fileURLWithPath: "\(place.partial)/new"))
         #expect(throws: Failure.self) {
-            try place.settle { () throws(Failure) in throw Failure(.inputOutput, "test", "fails here") }
+            try place.settle(exchanged: { () throws(Failure) in throw Failure(.inputOutput, "test", "fails here") })
         }
         #expect(FileManager.default.fileExists(atPath: mark))
         #expect(try workshop.contents("place") == before)
+        // Where names cannot be exchanged, the old one goes aside first.
+        let plain = try InstallPlace(target, replace: true)
+        try Data().write(to: URL(fileURLWithPath: "\(plain.partial)/new"))
+        let backup = try #require(try plain.settle(exchange: { _, _ in false }))
+        #expect(FileManager.default.fileExists(atPath: "\(backup)/mark"))
+        #expect(FileManager.default.fileExists(atPath: "\(target)/new"))
+        let lost = try InstallPlace(target, replace: true)
+        lost.clear()
+        #expect(throws: Failure.self) { _ = try lost.settle(exchange: { _, _ in false }) }
+        #expect(FileManager.default.fileExists(atPath: "\(target)/new"))
     }
 
     @Test("an empty directory is filled; a file in the way is not replaced")

@@ -138,6 +138,23 @@ struct PromotionTests {
         #expect(try description.adapters == [.caption: "a"])
     }
 
+    @Test("one that was rolled back is not the way back from a later promotion of what stands there")
+    func moreTasksAfterRollingBack() throws {
+        var only = try description
+        only.adapters[.ask] = nil
+        try BundleBuilder.write(only, in: path)
+        try BundleBuilder.addAdapter(adapter(2), name: "x", kinds: [.ask], to: path)
+        try promote(3, as: "x", for: [.caption, .ask])
+        let rolledBack = try BundleBuilder.rollBack("x", in: path)
+        #expect(rolledBack.previous["x"]?.isRolledBack == true)
+        #expect(rolledBack.adapters == [.caption: "a", .ask: "x"])
+        #expect(try promote(2, as: "x", for: [.caption, .ask]))
+        #expect(try workshop.contents("b/adapters").filter { $0.hasPrefix("x") } == ["x.gguf"])
+        _ = try BundleBuilder.rollBack("x", in: path)
+        #expect(try description.adapters == [.caption: "a", .ask: "x"])
+        #expect(try mark("x") == 2)
+    }
+
     @Test("a file that was never promoted can take more tasks and give them back; another then keeps it")
     func moreTasksOfTheFirst() throws {
         try BundleBuilder.addAdapter(adapter(2), name: "b", kinds: [], to: path)

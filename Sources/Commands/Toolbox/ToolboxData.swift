@@ -162,6 +162,7 @@ struct ToolboxDataSplit: ParsableCommand {
         guard part > 0, part < 1 else {
             throw ValidationError("--part is \(part); it must be above 0 and below 1.")
         }
+        guard from != to else { throw ValidationError("--from and --to are both '\(to)': no photo would move.") }
     }
 
     func run() throws {

@@ -78,12 +78,7 @@ struct ToolboxPromote: ParsableCommand {
         }
         if let limit, limit < 1 { throw ValidationError("--limit is \(limit); it must be at least 1.") }
         guard by.isFinite, by >= 0 else { throw ValidationError("--by is \(by); it must be 0 or more.") }
-        let demands = try demands()
-        guard let kinds = try kinds() else { return }
-        for demand in demands where !kinds.contains(demand.metric.kind) {
-            throw ValidationError(
-                "--at-least \(demand.metric.rawValue) judges \(demand.metric.kind.rawValue), which --for leaves out.")
-        }
+        _ = try (demands(), kinds())
     }
 
     /// What `--at-least` and `--by` say; each metric once.
@@ -128,7 +123,7 @@ struct ToolboxPromote: ParsableCommand {
         }
         let bundle = try model.bundle()
         let kinds = try kinds() ?? (bundle.adapters[name] != nil ? [] : Self.kinds(of: demands))
-        try Self.demandAll(demands, for: kinds, of: name, in: bundle.description)
+        try check(demands, for: kinds, in: bundle.description)
         // The hash comes first: what is evaluated must be what is installed.
         let hash = try ModelBundle.sha256(ofFile: adapter)
         let candidate = try bundle.openAdapter(path: adapter)
@@ -172,11 +167,17 @@ struct ToolboxPromote: ParsableCommand {
         print("A running memvpd follows with memvpctl reload; --rollback once more undoes this.")
     }
 
-    /// Every task that the new adapter will answer, be it by `kinds` or because its name has the task now, has something to show.
-    private static func demandAll(
-        _ demands: [AdapterDemand], for kinds: [TaskKind], of name: String, in description: ModelDescription
+    /// Every task that the new adapter will answer, be it by `kinds` or because its name has the task now, has something to show; and
+    /// where `--for` says which, nothing else is judged.
+    private func check(
+        _ demands: [AdapterDemand], for kinds: [TaskKind], in description: ModelDescription
     ) throws {
-        for kind in TaskKind.allCases where kinds.contains(kind) || description.adapters[kind] == name {
+        let answered = TaskKind.allCases.filter { kinds.contains($0) || description.adapters[$0] == name }
+        for demand in demands where tasks != nil && !answered.contains(demand.metric.kind) {
+            throw ValidationError(
+                "--at-least \(demand.metric.rawValue) judges \(demand.metric.kind.rawValue), which --for leaves out.")
+        }
+        for kind in answered {
             guard !demands.contains(where: { $0.metric.kind == kind }) else { continue }
             let metrics = AdapterMetric.allCases.filter { $0.kind == kind }.map(\.rawValue).joined(separator: ", ")
             throw ValidationError(

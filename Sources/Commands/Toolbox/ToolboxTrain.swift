@@ -209,7 +209,7 @@ struct ToolboxTrain: ParsableCommand {
             freezesVision: freezeVision, visionRank: visionRank,
             featureBlocks: featureBlocks.flatMap(Self.blocks), views: views, dropout: dropout, averaging: average,
             weighsConsensus: reward == .consensus, rewardedSamples: reward == .cider ? samples : 0,
-            bleuWeight: bleuWeight,
+            bleuWeight: bleuWeight == 0 ? nil : bleuWeight,
             validateEvery: validateEvery,
             checkpointEvery: checkpointEvery)
         let view = ToolboxTrainingView(json: json)

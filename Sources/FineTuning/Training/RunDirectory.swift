@@ -66,7 +66,7 @@ final class RunDirectory {
     /// The adapter as of the last checkpoint, to be tried while the run goes on.
     var adapterPath: String { "\(path)/adapter.gguf" }
     private var logPath: String { "\(path)/log.jsonl" }
-    private let isNew: Bool
+    private var isNew = false
     private let lock: FileDescriptor
     private var log: FileDescriptor?
     private(set) var records: [TrainingRecord] = []
@@ -76,7 +76,7 @@ final class RunDirectory {
     /// - Throws: `cannot_create`; `temporary` while another run has it.
     init(path: String) throws(Failure) {
         self.path = path
-        isNew = !FileManager.default.fileExists(atPath: path)
+        let wasThere = FileManager.default.fileExists(atPath: path)
         do {
             try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
             lock = try FileDescriptor.open(FilePath(path), .readOnly, options: [.directory, .closeOnExec])
@@ -89,6 +89,7 @@ final class RunDirectory {
             throw Failure(
                 .temporary, path, "is in use by another run", hint: "Wait for its end, or name another --out.")
         }
+        isNew = !wasThere
     }
 
     /// Opens the log; `keepingUpTo` drops lines of later steps, nil begins a new one.

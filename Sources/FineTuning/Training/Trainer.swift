@@ -115,7 +115,6 @@ public final class Trainer {
                 adapter, configuration: configuration, dataHash: dataHash,
                 from: directory.checkpointPath)
         }
-        try directory.open(keepingUpTo: done > 0 ? done : nil)
         let runner = try TrainingStep(
             bundle: bundle, compute: compute, adapter: adapter, photos: features.source, rows: Self.rows,
             sequences: min(configuration.batch, Self.sequences))
@@ -127,6 +126,7 @@ public final class Trainer {
             samples: SampleWriter(bundle: bundle, compute: compute),
             score: ValidationScore(bundle: bundle, rows: validation),
             drawing: drawing)
+        try directory.open(keepingUpTo: done > 0 ? done : nil)
         return try loop(adapter, runner, lessons, checks, features.source, directory, from: done, stop)
     }
 
