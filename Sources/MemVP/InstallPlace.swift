@@ -54,12 +54,15 @@ struct InstallPlace {
     /// - Parameters:
     ///   - exchange: exchanges two names, or says that the file system cannot; tests give others.
     ///   - exchanged: called when the two have exchanged their names, for tests that fail there.
-    /// - Throws: what the file system says; the new directory is then removed, and the old one where it was, or the hint says where both
+    /// - Throws: `temporary` while another program changes the old one, what the file system says; the new directory is then removed, and the old one where it was, or the hint says where both
     ///   are.
     func settle(
         exchange: (String, String) throws(Failure) -> Bool = DirectoryBridge.exchange,
         exchanged: () throws(Failure) -> Void = {}
     ) throws(Failure) -> String? {
+        // Whoever changes the old one meanwhile would go on in the new one, by its name.
+        let lock = replaces ? try orClear { () throws(Failure) in try DirectoryBridge.lock(target) } : nil
+        defer { if let lock { DirectoryBridge.unlock(lock) } }
         var backup: String?
         if !replaces {
             try orClear { () throws(Failure) in try DirectoryBridge.rename(partial, to: target) }

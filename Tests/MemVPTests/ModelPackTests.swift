@@ -129,6 +129,15 @@ struct ModelPackTests {
         #expect(FileManager.default.fileExists(atPath: "\(target)/new"))
     }
 
+    @Test("a bundle that another program changes is not replaced meanwhile")
+    func replacingWhileChanged() throws {
+        try install(archive)
+        let lock = try DirectoryBridge.lock(target)
+        try refused(archive, .temporary, target, replace: true)
+        DirectoryBridge.unlock(lock)
+        #expect(try install(archive, replace: true).backup == "\(target).old")
+    }
+
     @Test("an empty directory is filled; a file in the way is not replaced")
     func obstacles() throws {
         try FileManager.default.createDirectory(atPath: target, withIntermediateDirectories: true)
