@@ -100,6 +100,10 @@ enum ReferencePages {
         .Pp
         has the running daemon read it anew.
         If it then has errors, the daemon goes on with the configuration that it has.
+        In force at once are model, default_task, adapters, batch, metrics.textfile and, of limits, image_pixels, image_side,
+        prompt_tokens and answer_tokens; other changes wait for a restart, and
+        .Xr memvpctl 1
+        names them.
         .Ss Values
         .Bl -tag -width Ds
         .It duration
