@@ -20,7 +20,17 @@ extension SpoolSnapshot {
 
     /// The age of the oldest job in the spool.
     var oldestSeconds: Double? {
-        oldest.map { max(0, Double(SystemClock().unixMicroseconds - $0.unixMicroseconds) / 1e6) }
+        oldestSince.map { max(0, Double(SystemClock().unixMicroseconds - $0) / 1e6) }
+    }
+
+    /// What stands still for a fault, in words.
+    var troubles: [String] {
+        var texts = intakeTrouble.map { ["nothing is taken in from the inbox: \($0)"] } ?? []
+        if let (id, fault) = stopped.min(by: { $0.key < $1.key }) {
+            let who = stopped.count == 1 ? "job \(id) waits" : "\(stopped.count) jobs wait, \(id) first,"
+            texts.append("\(who) for a fault to pass: \(fault)")
+        }
+        return texts
     }
 }
 
@@ -54,7 +64,7 @@ extension DaemonService {
                         file: FileLabel($0.name.bytes), reason: $0.reason,
                         remainingSeconds: $0.remaining.map { $0.milliseconds / 1e3 })
                 }),
-            warnings: warnings)
+            warnings: warnings + snapshot.troubles)
     }
 
     private func state(_ snapshot: SpoolSnapshot) -> String {
@@ -100,18 +110,19 @@ extension DaemonService {
         QueueEntry(
             job: job.id.description, state: job.state == .done ? JobState.answered.rawValue : job.state.rawValue,
             image: job.image.map { FileLabel($0.bytes) }, spec: job.spec.map { FileLabel($0.bytes) },
-            priority: job.priority, since: Timestamp(milliseconds: job.id.unixMicroseconds / 1000),
+            priority: job.priority, since: Timestamp(milliseconds: job.claimedAt / 1000),
             position: position, note: note(job))
     }
 
     private func note(_ job: JobSummary) -> String? {
+        if let trouble = job.trouble { return "stands still: \(trouble)" }
         if let pause = job.pause { return "tried again in \(Int(pause.milliseconds / 1e3)) s" }
         if job.isCommitted, let outcome = job.outcome { return "answered as \(outcome)" }
         return job.alone ? "runs alone after an unclean end" : nil
     }
 
     func document(_ job: JobSummary) -> JobDocument {
-        let claimed = Timestamp(milliseconds: job.id.unixMicroseconds / 1000)
+        let claimed = Timestamp(milliseconds: job.claimedAt / 1000)
         return JobDocument(
             entry: entry(job), explanation: explanation(job),
             history: [.init(at: claimed, event: "claimed")]
@@ -126,13 +137,14 @@ extension DaemonService {
 
     private func explanation(_ job: JobSummary) -> String {
         let reason = job.lastFailure.map { " The last attempt ended with: \($0)." } ?? ""
+        let trouble = job.trouble.map { " A fault keeps it there, and it is tried again: \($0)." } ?? ""
         switch job.state {
-        case .claimed: return "It is being taken in from the inbox."
+        case .claimed: return "It is being taken in from the inbox.\(trouble)"
         case .queued: return "It waits for a worker.\(reason)"
         case .held: return "An operator keeps it back: memvpctl release \(job.id) lets it go on."
         case .deferred: return "A passing fault ended its last attempt; it is tried again after a pause.\(reason)"
         case .running: return "A worker has it."
-        case .answered: return "Its outcome is fixed and is being published."
+        case .answered: return "Its outcome is fixed and is being published.\(trouble)"
         case .done: return "It was answered. Its originals are in \(job.directory)/input."
         case .failed:
             return "It ended with an error.\(reason) Its originals are in \(job.directory)/input, the reason in "

@@ -76,9 +76,10 @@ actor DaemonService {
         bundle = try ServedModel.load(configuration)
         let served = ServedModel(bundle, kernels: kernels.name)
         self.served = served
-        let catalog = MetricCatalog(
-            build: BuildInformation(
-                version: memvpdVersion, kernels: kernels.name, model: bundle.description.name))
+        let path = kernels.name
+        let catalog = MetricCatalog(build: {
+            BuildInformation(version: memvpdVersion, kernels: path, model: served.named.name)
+        })
         let reporter = Reporter(catalog: catalog, log: log)
         self.reporter = reporter
         let specs = SpecReader(limits: configuration.limits.spec)
@@ -123,7 +124,7 @@ actor DaemonService {
     /// - Throws: what makes the spool or the model unusable at the start.
     func run(_ mode: DaemonMode, _ signals: SignalStream) async throws(Failure) {
         for worker in workers {
-            do throws(Failure) { try await worker.prepare() } catch { throw ServedModel.setUpFault(error) }
+            do throws(Failure) { try await worker.start() } catch { throw ServedModel.setUpFault(error) }
         }
         try await spool.recover()
         for warning in warnings { log.warning("\(warning)") }
@@ -242,7 +243,7 @@ actor DaemonService {
         var merged = configuration
         if let new { merged.takeReloadable(from: new) }
         let bundle = try await Self.loadBundleAside(merged)
-        for worker in workers { try await worker.adopt(.init(bundle: bundle, configuration: merged)) }
+        try await adopt(.init(bundle: bundle, configuration: merged))
         (self.bundle, configuration) = (bundle, merged)
         served.replace(with: bundle)
         specs.replace(with: merged.limits.spec)
@@ -250,6 +251,17 @@ actor DaemonService {
         warnings = waiting.isEmpty ? [] : ["waiting for a restart: \(waiting.joined(separator: ", "))"]
         log.notice("reloaded, serving \(bundle.description.name)")
         for warning in warnings { log.warning("\(warning)") }
+    }
+
+    /// Puts other settings into force, in all workers or in none: what may fail comes before the first of them changes over.
+    private func adopt(_ settings: ModelWorker.Settings) async throws(Failure) {
+        do throws(Failure) {
+            for worker in workers { try await worker.prepare(settings) }
+        } catch {
+            for worker in workers { await worker.forgetPrepared() }
+            throw error
+        }
+        for worker in workers { try await worker.adopt() }
     }
 }
 

@@ -16,6 +16,8 @@ extension DaemonService: ControlOperations {
         var inbox = HealthDocument.Check("inbox", ok: true)
         if case .unavailable(let reason) = snapshot.watched.first?.method {
             inbox = .init("inbox", ok: false, message: reason)
+        } else if let trouble = snapshot.intakeTrouble {
+            inbox = .init("inbox", ok: false, message: trouble.description)
         }
         let stalled = reporter.stall ?? .zero >= Self.longestPass
         return HealthDocument(checks: [
@@ -31,7 +33,12 @@ extension DaemonService: ControlOperations {
     }
 
     func queue(state: String?, limit: Int) async throws(Failure) -> QueueDocument {
+        let chosen = try state.map { (name) throws(Failure) in try queueState(name) }
         let snapshot = await spool.snapshot()
+        if chosen == .failed {
+            let failed = try await spool.failedJobs(atMost: limit)
+            return QueueDocument(held: snapshot.isQueueHeld, total: failed.total, jobs: failed.jobs.map { entry($0) })
+        }
         var position = 0
         var entries = await spool.jobs().sorted {
             $0.priority == $1.priority ? $0.id < $1.id : $0.priority > $1.priority
@@ -46,8 +53,16 @@ extension DaemonService: ControlOperations {
                 spec: $0.isSpec ? FileLabel($0.name.bytes) : nil,
                 since: Timestamp(milliseconds: $0.since / 1000), note: $0.reason)
         }
-        if let state { entries = entries.filter { $0.state == state } }
+        if let chosen { entries = entries.filter { $0.state == chosen.rawValue } }
         return QueueDocument(held: snapshot.isQueueHeld, total: entries.count, jobs: Array(entries.prefix(limit)))
+    }
+
+    private func queueState(_ name: String) throws(Failure) -> QueueState {
+        guard let state = QueueState(rawValue: name) else {
+            let known = QueueState.allCases.map(\.rawValue).joined(separator: ", ")
+            throw Failure(.usage, "state", "'\(name)' is none", hint: "It is one of \(known).")
+        }
+        return state
     }
 
     func job(_ id: String) async throws(Failure) -> JobDocument {
@@ -101,8 +116,16 @@ extension DaemonService: ControlOperations {
 
     func retryAll(by peer: PeerCredentials?) async throws(Failure) -> ActionDocument {
         note("retry --all", peer)
-        let new = try await spool.retryFailed().values.map(\.description).sorted()
-        return ActionDocument("\(new.count) failed jobs are tried again.", jobs: new)
+        let result = try await spool.retryFailed()
+        let new = result.retried.values.map(\.description).sorted()
+        guard let (first, why) = result.refused.min(by: { $0.key < $1.key }) else {
+            return ActionDocument("\(new.count) failed jobs are tried again.", jobs: new)
+        }
+        for (id, failure) in result.refused { log.warning("retry \(id): \(failure)") }
+        guard !new.isEmpty else { throw why }
+        return ActionDocument(
+            "\(new.count) failed jobs are tried again; \(result.refused.count) cannot be, job \(first) for one: \(why)",
+            jobs: new)
     }
 
     func remove(_ id: String, by peer: PeerCredentials?) async throws(Failure) -> ActionDocument {

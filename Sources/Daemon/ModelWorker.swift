@@ -36,7 +36,9 @@ actor ModelWorker {
     private let kernels: Kernels
     private let threads: Int
     private var settings: Settings
-    private var pending: (settings: Settings, waiting: CheckedContinuation<Failure?, Never>)?
+    /// Who waits until the prepared settings are in force.
+    private var pending: CheckedContinuation<Failure?, Never>?
+    private var prepared: (settings: Settings, answerer: Answerer)?
     private var answerer: Answerer?
     private var flights: [Int: Flight] = [:]
     private let clock = SystemClock()
@@ -53,7 +55,7 @@ actor ModelWorker {
     deinit { thread.stop() }
 
     /// Makes the model's buffers.
-    func prepare() throws(Failure) {
+    func start() throws(Failure) {
         try Spool.prepareWorkerThread()
         answerer = try makeAnswerer(settings)
     }
@@ -67,11 +69,11 @@ actor ModelWorker {
                 deadline = end
                 if answerer.isIdle || clock.monotonic >= end { break }
             } else {
-                takeOver()
+                takeOverIfAsked()
                 if flights.isEmpty {
                     let first = await spool.nextJobs(atMost: 1)
                     if first.isEmpty { break }
-                    takeOver()
+                    takeOverIfAsked()
                     await start(first)
                 }
                 await fill()
@@ -81,18 +83,24 @@ actor ModelWorker {
         await giveBack()
     }
 
-    /// Serves other settings from now on; returns when they are in force.
+    /// Makes the buffers of other settings, beside those in force.
     ///
     /// - Throws: what is wrong with the model; the old one then goes on.
-    func adopt(_ settings: Settings) async throws(Failure) {
-        if flights.isEmpty {
-            answerer = try makeAnswerer(settings)
-            self.settings = settings
-            return
-        }
+    func prepare(_ settings: Settings) throws(Failure) {
+        prepared = (settings, try makeAnswerer(settings))
+    }
+
+    /// Lets go of what `prepare` made: a reload has failed elsewhere.
+    func forgetPrepared() { prepared = nil }
+
+    /// Serves what was prepared from now on; returns when that is in force.
+    ///
+    /// - Throws: `unavailable` when the worker stops first.
+    func adopt() async throws(Failure) {
+        guard !flights.isEmpty else { return takeOver() }
         let failure = await withCheckedContinuation { waiting in
-            pending?.waiting.resume(returning: Failure(.temporary, "reload", "another reload took its place"))
-            pending = (settings, waiting)
+            pending?.resume(returning: Failure(.temporary, "reload", "another reload took its place"))
+            pending = waiting
         }
         if let failure { throw failure }
     }
@@ -100,15 +108,15 @@ actor ModelWorker {
     // MARK: Taking
 
     private func takeOver() {
-        guard flights.isEmpty, let pending else { return }
-        self.pending = nil
-        do {
-            answerer = try makeAnswerer(pending.settings)
-            settings = pending.settings
-            pending.waiting.resume(returning: nil)
-        } catch {
-            pending.waiting.resume(returning: error)
-        }
+        guard flights.isEmpty, let next = prepared else { return }
+        (settings, answerer, prepared) = (next.settings, next.answerer, nil)
+        pending?.resume(returning: nil)
+        pending = nil
+    }
+
+    /// Takes over once that was asked for: what is only prepared waits until every worker is.
+    private func takeOverIfAsked() {
+        if pending != nil { takeOver() }
     }
 
     private func makeAnswerer(_ settings: Settings) throws(Failure) -> Answerer {
@@ -231,7 +239,7 @@ actor ModelWorker {
         }
         flights = [:]
         reporter.beat(self, isBusy: false)
-        pending?.waiting.resume(returning: Failure(.unavailable, "reload", "memvpd is stopping"))
+        pending?.resume(returning: Failure(.unavailable, "reload", "memvpd is stopping"))
         pending = nil
     }
 

@@ -4,10 +4,15 @@ public import Diagnostics
 internal import SystemPackage
 
 extension FileFault {
-    /// The fault as an explained failure.
+    /// The fault as an explained failure of something that is tried again.
     var failure: Failure {
-        Failure(code, object, "\(operation.phrase): \(errno)", hint: hint)
+        Failure(code, object, cause, hint: advice.isEmpty ? "" : "\(advice); nothing is lost, it is tried again.")
     }
+
+    /// The fault as an explained refusal of what an operator asked for.
+    var refusal: Failure { Failure(code, object, cause, hint: advice.isEmpty ? "" : "\(advice), then ask again.") }
+
+    private var cause: String { "\(operation.phrase): \(errno)" }
 
     private var code: FailureCode {
         switch errno {
@@ -21,13 +26,13 @@ extension FileFault {
         }
     }
 
-    private var hint: String {
+    private var advice: String {
         switch errno {
-        case .noSpace, .diskQuotaExceeded: "Make room on that file system; nothing is lost, it is tried again."
+        case .noSpace, .diskQuotaExceeded: "Make room on that file system"
         case .permissionDenied, .notPermitted:
-            "Give the daemon's user the right to it (chmod, chgrp or setfacl); it is tried again."
-        case .readOnlyFileSystem: "Mount the file system writable; it is tried again."
-        case .tooManyOpenFiles, .tooManyOpenFilesInSystem: "Raise the limit of open files (LimitNOFILE=)."
+            "Give the daemon's user the right to it (chmod, chgrp or setfacl)"
+        case .readOnlyFileSystem: "Mount the file system writable"
+        case .tooManyOpenFiles, .tooManyOpenFilesInSystem: "Raise the limit of open files (LimitNOFILE=)"
         default: ""
         }
     }

@@ -223,8 +223,8 @@ struct FileSystem: Sendable {
             try SystemBridge.setMode(descriptor, FileSystem.fileMode)
         }
         if let group {
-            // Without membership in the group this fails; the outcome is published all the same, and status says why
-            // readers may not read it (Spool.checkOutboxGroup).
+            // Without membership in the group this fails; the outcome is published all the same, and `Spool.checkOutboxGroup` has
+            // said why readers may not read it.
             _ = try? SystemBridge.setGroup(descriptor, group)
         }
         try finish(descriptor)

@@ -156,6 +156,19 @@ struct InboxWatch: Sendable {
         }
     }
 
+    /// Whether the path still leads to the directory that is open. A path that cannot be looked at for another reason is no
+    /// reason to let go of it.
+    var isInPlace: Bool {
+        guard let handle else { return false }
+        do {
+            let byPath = DirectoryHandle(descriptor: try SystemBridge.openRoot(path), path: path)
+            return try SystemBridge.status(of: byPath.descriptor).identity
+                == SystemBridge.status(of: handle.descriptor).identity
+        } catch {
+            return ![.noSuchFileOrDirectory, .notDirectory, .staleNFSFileHandle].contains(error)
+        }
+    }
+
     /// Looks at the watch. A polled or closed directory has nothing to report.
     mutating func read() -> WatchReport {
         guard let inotify else { return WatchReport() }

@@ -12,6 +12,8 @@ internal import SystemPackage
 public struct Job: Sendable, Identifiable {
     /// The job's name.
     public let id: JobID
+    /// When it was claimed, in microseconds since 1970.
+    public let claimedAt: Int64
     /// The image's own name, as it was dropped.
     public let image: FileName
     /// The task spec's own name; nil: the default task.
@@ -29,9 +31,6 @@ public struct Job: Sendable, Identifiable {
     let imageContent: FileStatus.Content?
     let limits: SpoolConfiguration.Limits
     let files: FileSystem
-
-    /// When the job was claimed, in microseconds since 1970.
-    public var claimedAt: Int64 { id.unixMicroseconds }
 
     /// The image's bytes, whole. Blocks on the disk: not for the cooperative pool.
     ///

@@ -67,5 +67,8 @@ extension Spool {
     }
 
     /// Milliseconds since the job was claimed.
-    func age(_ id: JobID) -> Double { Double(max(0, clock.unixMicroseconds - id.unixMicroseconds)) / 1e3 }
+    func age(_ id: JobID) -> Double {
+        let claimed = entries[id]?.claimedAt ?? id.unixMicroseconds
+        return Double(max(0, clock.unixMicroseconds - claimed)) / 1e3
+    }
 }

@@ -7,6 +7,8 @@ internal import FoundationEssentials
 
 /// What `job.json` holds. Times are microseconds since 1970.
 struct JobRecord: Codable, Sendable, Equatable {
+    /// When the job was claimed. Its name says so too, but names only rise: after a clock that ran ahead they stay ahead.
+    var claimedAt: Int64?
     /// The image or odd file that was, or is to be, claimed, and its state when that was decided.
     var image: FileName?
     var imageContent: FileStatus.Content?
@@ -49,6 +51,7 @@ struct JobRecord: Codable, Sendable, Equatable {
         func value<Value: Decodable>(_ key: CodingKeys) -> Value? {
             (try? container.decodeIfPresent(Value.self, forKey: key)) ?? nil
         }
+        claimedAt = value(.claimedAt)
         image = value(.image)
         imageContent = value(.imageContent)
         spec = value(.spec)

@@ -71,8 +71,9 @@ struct Pairing: Sendable {
             return
         }
         // Rule 2.
-        if let unfinished = inSight.unfinishedSpecs[photo.name.stem]?.first {
-            plan.waiting.append(Waiting(name: photo.name, reason: "\(unfinished) is still being written", until: nil))
+        if let unfinished = inSight.unfinishedSpecs[photo.name.stem]?.first(where: { $0.seenAt + timeout > now }) {
+            plan.wait(
+                photo.name, "\(unfinished.name) is still being written", until: unfinished.seenAt + timeout)
             return
         }
         // Rule 3.
@@ -204,7 +205,7 @@ private struct InSight {
     /// Complete photos in order of arrival.
     var photos: [Sighting] = []
     var completeSpecs: [Sighting] = []
-    var unfinishedSpecs: [FileName: [FileName]] = [:]
+    var unfinishedSpecs: [FileName: [Sighting]] = [:]
     var unfinishedPhotos: [FileName: [FileName]] = [:]
     var taken: Set<FileName> = []
     /// Complete specs by the stem of what they are about, in order of arrival.
@@ -215,7 +216,7 @@ private struct InSight {
             switch (sighting.isSpec, sighting.isComplete) {
             case (false, true): photos.append(sighting)
             case (false, false): unfinishedPhotos[sighting.name.stem, default: []].append(sighting.name)
-            case (true, false): unfinishedSpecs[sighting.name.stem, default: []].append(sighting.name)
+            case (true, false): unfinishedSpecs[sighting.name.stem, default: []].append(sighting)
             case (true, true): completeSpecs.append(sighting)
             }
         }

@@ -63,14 +63,16 @@ struct InboxView: Sendable {
     /// Names that something happened to and that could not be looked at.
     private(set) var unexamined: Set<FileName> = []
     /// Changes with everything that pairing may decide otherwise for; not when a file leaves because it was taken.
-    private(set) var version: UInt64 = 0
+    private(set) var version: UInt64 = 0 { didSet { revision += 1 } }
+    /// Changes with everything that a job may be kept back or let go for, also when a file leaves because it was taken.
+    private(set) var revision: UInt64 = 0
     private var nextOrder: UInt64 = 0
 
     init(rules: SightingRules) { self.rules = rules }
 
     /// Takes in what a look at one name gave; nil: nothing stands there.
     mutating func observe(_ name: FileName, _ status: FileStatus?, _ arrival: Arrival?, now: Duration) {
-        unexamined.remove(name)
+        if unexamined.remove(name) != nil { revision += 1 }
         guard let status else {
             if sightings[name] != nil { version += 1 }
             return forget(name)
@@ -114,7 +116,7 @@ struct InboxView: Sendable {
 
     /// A file was taken, or is gone.
     mutating func forget(_ name: FileName) {
-        sightings[name] = nil
+        if sightings.removeValue(forKey: name) != nil { revision += 1 }
         ignored.remove(name)
         directories.remove(name)
     }
@@ -126,6 +128,7 @@ struct InboxView: Sendable {
             version += 1
         }
         ignored.formIntersection(names)
+        if !unexamined.isSubset(of: names) { revision += 1 }
         unexamined.formIntersection(names)
         directories.formIntersection(names)
     }
@@ -150,17 +153,33 @@ struct InboxView: Sendable {
         sightings.values.filter { !$0.isComplete }.map { rules.deadline($0) }.min()
     }
 
-    mutating func noteUnexamined(_ name: FileName) { unexamined.insert(name) }
-
-    /// Whether a spec is in sight that is, or may turn out to be, about this image.
-    func specs(about image: FileName) -> Bool {
-        if unexamined.contains(where: { rules.isSpec($0) && $0.stem == image.stem }) { return true }
-        return sightings.values.contains { sighting in
-            guard sighting.isSpec else { return false }
-            guard let target = Target(sighting) else { return sighting.name.stem == image.stem }
-            return target.matches(image)
-        }
+    mutating func noteUnexamined(_ name: FileName) {
+        if unexamined.insert(name).inserted { revision += 1 }
     }
+
+    /// What is in sight of specs about an image.
+    enum SpecInSight: Equatable { case none, unfinished, complete }
+
+    /// Whether a spec is in sight that is, or may turn out to be, about this image. One that is still being written counts
+    /// if it was first seen after `since`.
+    func specs(about image: FileName, since: Duration) -> SpecInSight {
+        if unexamined.contains(where: { rules.isSpec($0) && $0.stem == image.stem }) { return .unfinished }
+        var found = SpecInSight.none
+        for sighting in sightings.values where sighting.isSpec {
+            if let target = Target(sighting) {
+                if target.matches(image) { found = .complete }
+            } else if sighting.name.stem == image.stem, sighting.seenAt > since {
+                return .unfinished
+            }
+        }
+        return found
+    }
+
+    /// The specs that are not complete yet.
+    var unfinishedSpecs: some Sequence<Sighting> { sightings.values.lazy.filter { $0.isSpec && !$0.isComplete } }
+
+    /// Whether a complete spec is in sight.
+    var hasCompleteSpec: Bool { sightings.values.contains { $0.isSpec && $0.isComplete } }
 
     mutating func note(_ name: FileName, looksWhole: Bool) {
         sightings[name]?.looksWhole = looksWhole

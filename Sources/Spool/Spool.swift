@@ -32,6 +32,8 @@ public actor Spool {
         /// Whether `returnIfChanging` has let the job settle once.
         var hasSettledAgain = false
 
+        /// When it was claimed, in microseconds since 1970.
+        var claimedAt: Int64 { record.claimedAt ?? id.unixMicroseconds }
         /// A spec has joined and is yet to be read.
         var hasUnreadSpec: Bool { spec != nil && record.spec != spec }
         /// A spec may join, an operator may remove.
@@ -42,6 +44,8 @@ public actor Spool {
     struct Pause: Sendable {
         var until: Duration
         var tries: Int
+        /// What stopped it; nil where it just waits.
+        var fault: Failure?
     }
 
     let configuration: SpoolConfiguration
@@ -86,7 +90,9 @@ public actor Spool {
     var plannedVersion: UInt64?
     /// When pairing may decide something new by time alone.
     var nextPairing: Duration?
-    var lastTrouble: (failure: Failure, at: Int64)?
+    /// What kept jobs from being handed out at the last step.
+    private var lastOutlook: Outlook?
+    var lastTrouble: Failure?
     var census = Census()
     let gate = Gate()
     nonisolated let thread: SpoolThread
@@ -154,12 +160,17 @@ public actor Spool {
         advanceUnfinished(now)
         let hasMore = pairAndClaim(now)
         if queue.admitDue(now: now) { gate.open() }
+        let outlook = outlook(now)
+        if outlook != lastOutlook {
+            lastOutlook = outlook
+            if queue.count > 0 { gate.open() }
+        }
         let isCounting = keepHouse(now)
         if endsWhenEmpty, isEmpty { gate.open() }
         if hasMore || isCounting { return now }
         return [
             nextScan, view.nextDeadline, nextPairing, queue.nextAlarm(),
-            unfinished.values.map(\.until).min(), census.nextSweep,
+            unfinished.values.map(\.until).min(), census.nextSweep, nextOverdue(now),
         ].compactMap(\.self).min()
     }
 
@@ -247,7 +258,7 @@ public actor Spool {
     func note(_ fault: FileFault) { note(fault.failure) }
 
     func note(_ failure: Failure) {
-        lastTrouble = (failure, clock.unixMicroseconds)
+        lastTrouble = failure
         report(.trouble(failure))
     }
 
@@ -260,6 +271,8 @@ public actor Spool {
     }
 
     func forget(_ id: JobID) {
+        // A spec on its way to another job: whatever became of it, that job is free to go.
+        if entries[id]?.record.joins != nil { gate.open() }
         if let stem = entries[id]?.image?.stem {
             jobsByStem[stem]?.removeAll { $0 == id }
             if jobsByStem[stem]?.isEmpty == true { jobsByStem[stem] = nil }
@@ -305,7 +318,9 @@ public actor Spool {
         } catch {
             note(error)
             let tries = (unfinished[id]?.tries ?? 0) + 1
-            unfinished[id] = Pause(until: clock.monotonic + Spool.pause(afterTry: tries), tries: tries)
+            if hasTriedEnough(tries), isOfInput(error, id), end(id, error.failure) { return }
+            unfinished[id] = Pause(
+                until: clock.monotonic + Spool.pause(afterTry: tries), tries: tries, fault: error.failure)
         }
     }
 
@@ -329,6 +344,32 @@ public actor Spool {
         case .queued, .held, .deferred: return entry.hasUnreadSpec ? try examine(id) : .finished
         default: return .finished
         }
+    }
+
+    /// Whether a fault that a claim has met so often is to be its outcome: the same number as for a worker's attempts.
+    func hasTriedEnough(_ tries: Int) -> Bool {
+        configuration.retry.attempts > 0 && tries >= configuration.retry.attempts
+    }
+
+    /// Whether a fault is of a claimed file itself (a bad sector, say), not of the spool around it.
+    private func isOfInput(_ fault: FileFault, _ id: JobID) -> Bool {
+        guard entries[id]?.state == .claimed, [.open, .read, .status, .sync].contains(fault.operation) else {
+            return false
+        }
+        return fault.object.hasPrefix("\(home(id, .claimed) / Layout.input)/")
+    }
+
+    /// Ends a claim that cannot be brought to its end; false when not even that can be written.
+    private func end(_ id: JobID, _ failure: Failure) -> Bool {
+        do {
+            try seal(id, failing: failure)
+        } catch {
+            note(error)
+            return false
+        }
+        unfinished[id] = nil
+        advance(id)
+        return true
     }
 
     private func advanceUnfinished(_ now: Duration) {

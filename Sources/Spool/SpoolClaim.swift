@@ -29,7 +29,7 @@ extension Spool {
             try? discard(home(id, .claimed))
             return
         }
-        intakePause.tries = 0
+        intakePause = Pause(until: .zero, tries: 0)
         remember(entry)
         advance(id)
         for name in names { lookAgain(name) }
@@ -37,6 +37,7 @@ extension Spool {
 
     private func intent(image: FileName?, spec: FileName?) -> JobRecord {
         var record = JobRecord()
+        record.claimedAt = clock.unixMicroseconds
         record.image = image
         record.spec = spec
         record.imageContent = image.flatMap { view.sightings[$0]?.status.content }
@@ -72,13 +73,38 @@ extension Spool {
         guard let expected, let status = try files.status(inbox / name), status.content == expected,
             status.kind != .directory
         else { return }
+        let target = home(id, .claimed) / Layout.input / name
         do {
-            try files.rename(inbox / name, home(id, .claimed) / Layout.input / name)
+            try files.rename(inbox / name, target)
+            _ = leaveDirectory(target, at: inbox / name)
         } catch let fault where fault.errno == .improperLink {
             try takeAside(name, for: id, inbox)
         } catch let fault where fault.errno == .noSuchFileOrDirectory {
             return
         }
+    }
+
+    /// Puts a directory back that somebody slipped in under a file's name as it was taken: directories stay in the inbox.
+    ///
+    /// Returns whether it is back.
+    private func leaveDirectory(_ taken: Location, at place: Location) -> Bool {
+        do {
+            guard try files.status(taken)?.kind == .directory else { return false }
+            try files.renameNoReplace(taken, place)
+            return true
+        } catch {
+            // It was taken, whatever it is, and ends like any other odd thing.
+            note(error)
+            return false
+        }
+    }
+
+    /// Whether the photo of a claim is out of the inbox, wherever it stands by now, or there is none. One that was replaced at the
+    /// last moment is another drop, and its spec goes with that.
+    private func isPhotoTaken(_ entry: Entry) throws(FileFault) -> Bool {
+        guard let image = entry.record.image else { return true }
+        if try files.exists(home(entry.id, .claimed) / Layout.input / image) { return true }
+        return try isAside(image, entry.id)
     }
 
     func openedInbox() throws(FileFault) -> DirectoryHandle {
@@ -96,11 +122,11 @@ extension Spool {
         let home = home(id, .claimed)
         try files.makeDirectory(home)
         try files.makeDirectory(home / Layout.input)
-        for (name, content) in [
-            (entry.record.image, entry.record.imageContent), (entry.record.spec, entry.record.specContent),
-        ] {
-            guard let name else { continue }
-            try takeFromInbox(name, for: id, expected: content)
+        if let image = entry.record.image {
+            try takeFromInbox(image, for: id, expected: entry.record.imageContent)
+        }
+        if let spec = entry.record.spec, try isPhotoTaken(entry) {
+            try takeFromInbox(spec, for: id, expected: entry.record.specContent)
         }
         guard try bringOver(id) else { return .again(after: configuration.settle) }
 
@@ -229,8 +255,10 @@ extension Spool {
     /// A spec joins a job that waits. Where a rename cannot reach it, the spec is claimed first and then handed over.
     func join(_ spec: FileName, to id: JobID) {
         guard let entry = entries[id], entry.isWaiting, entry.spec == nil, let inbox = watch.handle else { return }
+        let target = home(id, entry.state) / Layout.input / spec
         do {
-            try files.rename(inbox / spec, home(id, entry.state) / Layout.input / spec)
+            try files.rename(inbox / spec, target)
+            if leaveDirectory(target, at: inbox / spec) { return view.forget(spec) }
         } catch {
             if error.errno == .improperLink {
                 claim(image: nil, spec: spec, joins: id)
@@ -241,7 +269,7 @@ extension Spool {
             }
             return
         }
-        intakePause.tries = 0
+        intakePause = Pause(until: .zero, tries: 0)
         view.forget(spec)
         admit(spec, to: id)
     }

@@ -89,15 +89,25 @@ extension Spool {
         var expired: [JobID] = []
         try files.forEachBatch(directory(state)) { (names) throws(FileFault) in
             for name in names where expired.count < Spool.removalsPerSweep {
-                guard let id = JobID(name), id.unixMicroseconds < limit,
+                // A name from the future was made while the clock was wrong.
+                guard let id = JobID(name), id.unixMicroseconds < limit || id.unixMicroseconds > clock.unixMicroseconds,
                     // The inode's change time is that of the rename that brought the job here: when it ended.
                     let status = try files.status(home(id, state)), status.changed / 1000 < limit
                 else { continue }
                 expired.append(id)
             }
         }
-        for id in expired { try expire(id, state) }
-        return expired.count == Spool.removalsPerSweep
+        var removed = 0
+        for id in expired {
+            do {
+                try expire(id, state)
+                removed += 1
+            } catch {
+                // One that resists does not keep the others; it is tried again with the next sweep.
+                note(error)
+            }
+        }
+        return removed == Spool.removalsPerSweep
     }
 
     private func expire(_ id: JobID, _ state: JobState) throws(FileFault) {

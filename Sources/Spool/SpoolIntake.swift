@@ -25,7 +25,11 @@ extension Spool {
         if let inbox = watch.handle {
             for (name, arrival) in seen.names where name != Layout.transfer { look(inbox, name, arrival, now) }
         }
-        if nextScan.map({ $0 <= now }) ?? true { scan(now) }
+        if nextScan.map({ $0 <= now }) ?? true {
+            // A polled directory tells of no end, and neither does one that another is mounted over.
+            if watch.handle != nil, !watch.isInPlace { openInbox(now) }
+            scan(now)
+        }
     }
 
     private func openInbox(_ now: Duration) {
@@ -170,29 +174,43 @@ extension Spool {
     /// Carries out what pairing decides, a number of drops a step; returns whether there is more.
     func pairAndClaim(_ now: Duration) -> Bool {
         nextPairing = nil
-        guard takesIn, watch.handle != nil else { return false }
-        guard intakePause.until <= now else {
-            nextPairing = intakePause.until
-            return false
-        }
+        guard watch.handle != nil else { return false }
         for _ in 0..<Spool.decisionsPerStep {
-            // The next job that ends wakes the intake.
-            guard entries.count < configuration.limits.jobs else { return false }
             guard intakePause.until <= now else {
                 nextPairing = intakePause.until
                 return false
             }
-            if decisions.isEmpty || plannedVersion != view.version {
-                plan = pairing.plan(view.sightings.values, jobs: knownJobs, now: now)
-                plannedVersion = view.version
-                decisions = plan.decisions[...]
-                nextPairing = plan.wakeAt
-            }
+            guard mayClaim || view.hasCompleteSpec else { return false }
+            // Where nothing is claimed the plan does not run out, and jobs come back that a spec may join.
+            if !mayClaim || decisions.isEmpty || plannedVersion != view.version { makePlan(now) }
             // A decision of a plan that is some steps old is checked against the disk as it is carried out.
-            guard let decision = decisions.popFirst() else { return false }
+            guard let decision = nextDecision() else { return false }
             carryOut(decision)
         }
         return true
+    }
+
+    /// Whether another drop may be taken into the spool; if it is full, the next job that ends wakes the intake.
+    private var mayClaim: Bool { takesIn && entries.count < configuration.limits.jobs }
+
+    private func makePlan(_ now: Duration) {
+        plan = pairing.plan(view.sightings.values, jobs: knownJobs, now: now)
+        plannedVersion = view.version
+        decisions = plan.decisions[...]
+        nextPairing = plan.wakeAt
+        // Everything in sight could be looked at, and nothing is left to take.
+        if decisions.isEmpty, intakePause.tries > 0 { intakePause = Pause(until: .zero, tries: 0) }
+    }
+
+    /// A spec that joins a job takes nothing more into the spool, and the job waits for it: that is never put off.
+    private func nextDecision() -> Pairing.Decision? {
+        guard !mayClaim else { return decisions.popFirst() }
+        let join = decisions.first {
+            if case .join = $0 { return true }
+            return false
+        }
+        decisions = []
+        return join
     }
 
     private func carryOut(_ decision: Pairing.Decision) {
@@ -204,7 +222,7 @@ extension Spool {
     }
 
     /// The jobs that pairing must know of, by the stem of their image.
-    private func knownJobs(_ stem: FileName) -> [KnownJob] {
+    func knownJobs(_ stem: FileName) -> [KnownJob] {
         let present = (jobsByStem[stem] ?? []).compactMap { entries[$0] }.sorted { $0.id < $1.id }
         return recent.jobs(stem)
             + present.compactMap { entry in
@@ -217,7 +235,8 @@ extension Spool {
     /// Closes the intake for a while after a fault.
     func pauseIntake(_ fault: FileFault) {
         note(fault)
-        intakePause.tries += 1
-        intakePause.until = clock.monotonic + Spool.pause(afterTry: intakePause.tries)
+        let tries = intakePause.tries + 1
+        intakePause = Pause(
+            until: clock.monotonic + Spool.pause(afterTry: tries), tries: tries, fault: fault.failure)
     }
 }

@@ -48,13 +48,15 @@ extension Spool {
 
     // MARK: Remove
 
-    /// Ends a waiting job with the outcome `removed`; its inputs go to `failed`.
+    /// Ends a waiting job, or one that a fault keeps from being taken in, with the outcome `removed`; its inputs go to `failed`.
     ///
     /// - Throws: as `hold`.
     public func remove(_ id: JobID) throws(Failure) {
-        try requireWaiting(id)
+        let isStopped = entries[id]?.state == .claimed && entries[id]?.isSealed == false && unfinished[id]?.fault != nil
+        if !isStopped { try requireWaiting(id) }
         let name = entries[id]?.image?.description ?? "job \(id)"
         try attempt { () throws(FileFault) in
+            if isStopped { try keepAside(id) }
             try conclude(
                 id,
                 Failure(.removed, name, "an operator removed the job", hint: "memvpctl retry \(id) takes it up again."))
@@ -79,20 +81,37 @@ extension Spool {
             // Once it is queued it goes on, whatever failed after that.
             if entries[new] != nil { return new }
             undoRetry(new)
-            throw error.failure
+            throw error.refusal
         }
         if let refusal { throw refusal }
         return new
     }
 
-    /// Retries every failed job that has not been retried and has an image; returns the new jobs by the old ones.
-    public func retryFailed() throws(Failure) -> [JobID: JobID] {
-        var retried: [JobID: JobID] = [:]
+    /// What became of `retryFailed`.
+    public struct RetriedJobs: Sendable {
+        /// The new jobs by the old ones.
+        public var retried: [JobID: JobID] = [:]
+        /// Jobs that could not be retried, and why.
+        public var refused: [JobID: Failure] = [:]
+    }
+
+    /// Retries every failed job that has not been retried and has an image. One that cannot be retried does not keep the others,
+    /// and between two jobs others have the thread.
+    ///
+    /// - Throws: faults of the file system that keep the failed jobs from being listed.
+    public func retryFailed() async throws(Failure) -> RetriedJobs {
+        var result = RetriedJobs()
         for id in try attempt({ () throws(FileFault) in try files.list(failed.here) }).compactMap({ JobID($0) }) {
-            guard try attempt({ () throws(FileFault) in try isRetriable(id) }) else { continue }
-            retried[id] = try retry(id)
+            do throws(Failure) {
+                guard try attempt({ () throws(FileFault) in try isRetriable(id) }) else { continue }
+                result.retried[id] = try retry(id)
+            } catch {
+                result.refused[id] = error
+            }
+            await Task.yield()
+            if isClosed { break }
         }
-        return retried
+        return result
     }
 
     private func isRetriable(_ id: JobID) throws(FileFault) -> Bool {
@@ -131,6 +150,8 @@ extension Spool {
         try files.syncDirectory(target)
         try files.rename(target, home(new, .queued))
         remember(entry)
+        // The verb is about to report success: a power cut must not undo it.
+        try files.syncDirectory(directory(.queued))
         report(.queued(new, image: image, spec: entry.spec))
         putInQueue(new)
         advance(new)
@@ -140,6 +161,7 @@ extension Spool {
 
     private func retryRecord(_ entry: Entry, of old: JobID, _ source: Location) throws(FileFault) -> JobRecord {
         var record = JobRecord()
+        record.claimedAt = clock.unixMicroseconds
         record.image = entry.image
         record.retryOf = old.description
         record.settled = true
@@ -191,7 +213,7 @@ extension Spool {
             return try body()
         } catch {
             note(error)
-            throw error.failure
+            throw error.refusal
         }
     }
 }

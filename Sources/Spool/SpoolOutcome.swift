@@ -156,9 +156,20 @@ extension Spool {
         return status.group
     }
 
+    /// Tells when outcomes cannot be given the outbox's group.
+    func checkOutboxGroup() {
+        guard let group = outboxGroup(), !SystemBridge.isMember(of: group) else { return }
+        note(
+            Failure(
+                .permissionDenied, configuration.directories.outbox,
+                "its group (\(group)) is not one of the daemon's user, so outcomes cannot be given to it and readers cannot read them",
+                hint: "Make the daemon's user a member of that group (usermod -aG) and restart, or chgrp the outbox."))
+    }
+
     private func reopenOutbox() {
         let path = configuration.directories.outbox
         guard let descriptor = try? SystemBridge.openRoot(path) else { return }
         outbox = DirectoryHandle(descriptor: descriptor, path: path)
+        checkOutboxGroup()
     }
 }

@@ -46,6 +46,7 @@ extension Spool {
         for id in (found[.queued] ?? []) + (found[.held] ?? []) + (found[.deferred] ?? []) { recoverWaiting(id) }
         for id in found[.claimed] ?? [] { recoverClaimed(id) }
         try sweepOutbox()
+        checkOutboxGroup()
         try beginSession()
         report(.recovered(jobs: found.mapValues(\.count), clean: ended == nil))
     }
@@ -194,7 +195,7 @@ extension Spool {
             var recalled: [JobID] = []
             try files.forEachBatch(directory(state)) { (names) throws(FileFault) in
                 for name in names {
-                    if Layout.job(ofExpiring: name) != nil { try removeTree(directory(state) / name) }
+                    if Layout.job(ofExpiring: name) != nil { removeRest(directory(state) / name) }
                     guard let id = JobID(name) else { continue }
                     ids.follow(id)
                     if id.unixMicroseconds > oldest { recalled.append(id) }
@@ -204,9 +205,21 @@ extension Spool {
                 guard let bytes = try files.contents(home(id, state) / Layout.record, atMost: JobRecord.maximumBytes),
                     let record = JobRecord(bytes: bytes), let image = record.image
                 else { continue }
-                let age = Duration.microseconds(max(0, clock.unixMicroseconds - id.unixMicroseconds))
+                // The name is from before the end, or from a future that was none.
+                let ended = record.history.last?.at ?? record.claimedAt ?? id.unixMicroseconds
+                guard ended > oldest else { continue }
+                let age = Duration.microseconds(max(0, clock.unixMicroseconds - ended))
                 recent.add(id, image: image, spec: record.spec, outcome: record.outcomeName, at: now - age)
             }
+        }
+    }
+
+    /// Removes what retention has begun to remove. What resists stays: no leftover is worth a start.
+    private func removeRest(_ home: Location) {
+        do {
+            try removeTree(home)
+        } catch {
+            note(error)
         }
     }
 

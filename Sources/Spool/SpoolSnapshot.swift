@@ -49,12 +49,14 @@ public struct SpoolSnapshot: Sendable {
     public let directories: [FileName]
     /// How each directory is watched.
     public let watched: [WatchedDirectory]
-    /// The job that has been in the spool for longest.
-    public let oldest: JobID?
+    /// Since when the job that has been in the spool for longest is there, in microseconds since 1970.
+    public let oldestSince: Int64?
+    /// Why nothing can be taken in for the time being.
+    public let intakeTrouble: Failure?
+    /// Jobs that a fault keeps from being taken in or published, and what the fault is; all are tried again.
+    public let stopped: [JobID: Failure]
     /// What went wrong last, and was or is tried again.
     public let lastTrouble: Failure?
-    /// When that was, in microseconds since 1970.
-    public let lastTroubleAt: Int64?
     /// `done` and `failed`; counting them takes a while after the start.
     public let finished: [JobState: Finished]
     /// Whether `finished` is counted to the end.
@@ -73,6 +75,8 @@ public struct JobSummary: Sendable, Identifiable {
     public let state: JobState
     /// Whether its outcome is fixed.
     public let isCommitted: Bool
+    /// When it was claimed, in microseconds since 1970.
+    public let claimedAt: Int64
     /// Its image or odd file.
     public let image: FileName?
     /// Its spec.
@@ -85,6 +89,8 @@ public struct JobSummary: Sendable, Identifiable {
     public let pause: Duration?
     /// What ended the last attempt, or the job.
     public let lastFailure: Failure?
+    /// The fault that keeps it from being taken in or published; it is tried again.
+    public let trouble: Failure?
     /// The job that this one retries.
     public let retryOf: JobID?
     /// Whether it must run alone, how often it crashed the process then, and how often the process just ended.
@@ -113,16 +119,11 @@ extension Spool {
             jobs: Dictionary(grouping: entries.values, by: \.state).mapValues(\.count),
             unpublished: entries.values.count { $0.isSealed },
             inInbox: view.sightings.count,
-            waiting: settling(now)
-                + plan.waiting.compactMap { waiting in
-                    view.sightings[waiting.name].flatMap { sighting in
-                        sighting.isComplete
-                            ? self.waiting(sighting, waiting.reason, until: waiting.until, now) : nil
-                    }
-                },
+            waiting: settling(now) + paired(now),
             ignored: view.ignored.count, directories: view.directories.sorted(),
             watched: [SpoolSnapshot.WatchedDirectory(path: watch.path, method: watch.method)],
-            oldest: entries.keys.min(), lastTrouble: lastTrouble?.failure, lastTroubleAt: lastTrouble?.at,
+            oldestSince: entries.values.map(\.claimedAt).min(), intakeTrouble: intakePause.fault,
+            stopped: unfinished.compactMapValues(\.fault), lastTrouble: lastTrouble,
             finished: census.counts.mapValues { SpoolSnapshot.Finished(jobs: $0.jobs, bytes: $0.bytes) },
             isFinishedCounted: census.isComplete, isQueueHeld: isQueueHeld, takesIn: takesIn)
     }
@@ -134,6 +135,23 @@ extension Spool {
                 view.rules.isBeingWritten(sighting) ? "is being written" : "must stand unchanged for a while",
                 until: view.rules.deadline(sighting), now)
         }
+    }
+
+    /// Complete files: who waits for whom, and what keeps the others from being taken in.
+    private func paired(_ now: Duration) -> [SpoolSnapshot.Waiting] {
+        let planned = Dictionary(plan.waiting.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
+        return view.sightings.values.filter(\.isComplete).sorted { $0.order < $1.order }.map { sighting in
+            guard let wait = planned[sighting.name] else { return waiting(sighting, obstacle, until: nil, now) }
+            return waiting(sighting, wait.reason, until: wait.until, now)
+        }
+    }
+
+    /// Why a file that nothing else is awaited for is still in the inbox.
+    private var obstacle: String {
+        if let fault = intakePause.fault { return "cannot be taken in: \(fault)" }
+        if !takesIn { return "nothing is taken in while the queue is drained" }
+        let limit = configuration.limits.jobs
+        return entries.count >= limit ? "the queue is full (\(limit) jobs)" : "is about to be taken in"
     }
 
     private func waiting(
@@ -148,6 +166,18 @@ extension Spool {
     /// The jobs in the spool, in order of arrival.
     public func jobs() -> [JobSummary] {
         entries.values.sorted { $0.id < $1.id }.map { summary($0) }
+    }
+
+    /// The failed jobs that ended last, at most so many, in order of arrival; and how many there are.
+    ///
+    /// - Throws: faults of the file system that keep them from being listed.
+    public func failedJobs(atMost limit: Int) throws(Failure) -> (jobs: [JobSummary], total: Int) {
+        do {
+            let ids = try files.list(failed.here).compactMap { JobID($0) }
+            return (ids.suffix(limit).compactMap { job(named: $0) }, ids.count)
+        } catch {
+            throw error.failure
+        }
     }
 
     /// One job, in the spool or finished; nil when there is none of this name.
@@ -168,10 +198,11 @@ extension Spool {
         JobSummary(
             id: entry.id, state: entry.state,
             isCommitted: entry.isSealed || entry.state == .done || entry.state == .failed,
-            image: entry.image, spec: entry.spec, priority: entry.record.priority, attempts: entry.record.attempts,
-            pause: entry.state == .deferred ? remainingPause(entry.record) : nil,
-            lastFailure: entry.record.lastFailure?.failure, retryOf: entry.record.retryOf.flatMap { JobID($0) },
-            alone: entry.record.alone, strikes: entry.record.strikes, uncleanEnds: entry.record.uncleanEnds,
+            claimedAt: entry.claimedAt, image: entry.image, spec: entry.spec, priority: entry.record.priority,
+            attempts: entry.record.attempts, pause: entry.state == .deferred ? remainingPause(entry.record) : nil,
+            lastFailure: entry.record.lastFailure?.failure, trouble: unfinished[entry.id]?.fault,
+            retryOf: entry.record.retryOf.flatMap { JobID($0) }, alone: entry.record.alone,
+            strikes: entry.record.strikes, uncleanEnds: entry.record.uncleanEnds,
             outcome: entry.record.outcomeName, directory: home(entry.id, entry.state).description,
             history: entry.record.history, starts: entry.record.starts, timing: entry.record.timing)
     }
@@ -179,13 +210,12 @@ extension Spool {
     /// Whether nothing is left that would move by itself, soon: what `endWhenEmpty` waits for.
     var isEmpty: Bool {
         guard isRecovered, hasScanned else { return false }
-        let stuck = 3
         let isIntakeQuiet =
-            !takesIn || intakePause.tries >= stuck
+            !takesIn || intakePause.tries >= Spool.stuckAfter
             || Set(view.sightings.keys).isSubset(of: plan.waiting.filter(\.isLong).map(\.name))
         guard isIntakeQuiet, inHand.isEmpty else { return false }
         return entries.values.allSatisfy { entry in
-            if let pause = unfinished[entry.id], pause.tries >= stuck { return true }
+            if let pause = unfinished[entry.id], pause.tries >= Spool.stuckAfter { return true }
             guard entry.isWaiting else { return false }
             return entry.state != .queued || isQueueHeld
         }

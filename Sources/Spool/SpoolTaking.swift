@@ -14,21 +14,21 @@ extension Spool {
     public func takeJobs(atMost limit: Int) -> [Job] {
         guard isRecovered, hasScanned, !isClosed, !isQueueHeld, limit > 0 else { return [] }
         let now = clock.monotonic
-        // A spec that has come by now joins before its photo is decoded: `isExpectingSpec` sees it.
+        // A spec that has come by now joins before its photo is decoded (SpoolExpectation.swift).
         lookAtInbox(now)
         completeSightings(now)
         thread.wake()
         queue.admitDue(now: now)
 
         guard !inHand.contains(where: { entries[$0]?.record.alone == true }) else { return [] }
-        let joining = jobsToBeJoined()
-        while let suspect = queue.nextSuspect(), !isExpectingSpec(suspect, joining) {
+        var specs = specsOnTheirWay(now)
+        while let suspect = queue.nextSuspect(), !isExpectingSpec(suspect, &specs) {
             guard inHand.isEmpty else { return [] }
             queue.remove(suspect)
             if let job = handOut(suspect) { return announce([job]) }
         }
         var jobs: [Job] = []
-        while jobs.count < limit, let id = queue.next(where: { !isExpectingSpec($0, joining) }) {
+        while jobs.count < limit, let id = queue.next(where: { !isExpectingSpec($0, &specs) }) {
             if let job = handOut(id) { jobs.append(job) }
         }
         return announce(jobs)
@@ -97,23 +97,11 @@ extension Spool {
     private func job(_ id: JobID) -> Job? {
         guard let entry = entries[id], let image = entry.image else { return nil }
         return Job(
-            id: id, image: image, spec: entry.spec, priority: entry.record.priority, attempts: entry.record.attempts,
+            id: id, claimedAt: entry.claimedAt, image: image, spec: entry.spec, priority: entry.record.priority,
+            attempts: entry.record.attempts,
             retryOf: entry.record.retryOf.flatMap { JobID($0) }, aloneRequired: entry.record.alone,
             location: home(id, .running), imageContent: entry.record.imageContent, limits: configuration.limits,
             files: files)
-    }
-
-    /// Whether a spec may be about to join this job (one in the inbox, complete or not, or one on its way from there), or has
-    /// joined it and is yet to be read.
-    private func isExpectingSpec(_ id: JobID, _ joining: Set<JobID>) -> Bool {
-        guard let entry = entries[id], let image = entry.image else { return false }
-        guard entry.spec == nil else { return entry.hasUnreadSpec }
-        return joining.contains(id) || view.specs(about: image)
-    }
-
-    /// Jobs that the spec of a claimed job is about to join.
-    private func jobsToBeJoined() -> Set<JobID> {
-        Set(entries.values.lazy.filter { $0.state == .claimed }.compactMap { $0.record.joins.flatMap { JobID($0) } })
     }
 
     // MARK: Giving back

@@ -30,6 +30,13 @@ extension Spool {
     /// Where the files of a job stand that could not be copied; nil when there can be none.
     func keptDirectory(_ id: JobID) throws(FileFault) -> Location? { try openAside()?.kept(id) }
 
+    /// Whether a file of a claim stands beside the inbox, to be copied or kept.
+    func isAside(_ name: FileName, _ id: JobID) throws(FileFault) -> Bool {
+        guard let aside = try openAside() else { return false }
+        for place in [aside.of(id), aside.kept(id)] where try files.exists(place / name) { return true }
+        return false
+    }
+
     /// Renames a file to its job's place beside the inbox.
     func takeAside(_ name: FileName, for id: JobID, _ inbox: DirectoryHandle) throws(FileFault) {
         try files.makeDirectory(inbox / Layout.transfer, mode: 0o700)
@@ -72,7 +79,9 @@ extension Spool {
         }
         do {
             try files.copyWhole(source, target, temporary: home / Layout.incoming)
-        } catch let fault where fault.isDenied && fault.object == source.description {
+        } catch let fault where fault.object == source.description && (fault.isDenied || isLasting(id)) {
+            // Why, if not for want of rights: those are found again when the kept file is checked.
+            if !fault.isDenied { entries[id]?.record.verdict = RecordedFailure(fault.failure) }
             try keep(name, id, aside)
             return true
         } catch let fault where fault.errno == .resourceBusy && fault.operation == .read {
@@ -82,6 +91,16 @@ extension Spool {
         noteCopy(of: name, try files.status(target)?.content, id)
         try files.remove(source)
         return true
+    }
+
+    /// Whether this claim has met faults for as often as anything is tried.
+    private func isLasting(_ id: JobID) -> Bool { hasTriedEnough((unfinished[id]?.tries ?? 0) + 1) }
+
+    /// Keeps what has not been copied where it is: the job ends without it.
+    func keepAside(_ id: JobID) throws(FileFault) {
+        guard let aside = try openAside(), try files.exists(aside.of(id)) else { return }
+        for name in try files.list(aside.of(id)) { try keep(name, id, aside) }
+        try files.removeDirectory(aside.of(id))
     }
 
     private func noteCopy(of name: FileName, _ content: FileStatus.Content?, _ id: JobID) {

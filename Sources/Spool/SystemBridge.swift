@@ -41,6 +41,16 @@ enum SystemBridge {
     /// Whom new files belong to.
     static var user: UInt32 { geteuid() }
 
+    /// Whether files may be given to this group.
+    static func isMember(of group: UInt32) -> Bool {
+        guard geteuid() != 0, getegid() != group else { return true }
+        let count = getgroups(0, nil)
+        guard count > 0 else { return false }
+        var groups = [gid_t](repeating: 0, count: Int(count))
+        let read = unsafe groups.withUnsafeMutableBufferPointer { unsafe getgroups(count, $0.baseAddress) }
+        return read > 0 && groups.prefix(Int(read)).contains(group)
+    }
+
     // MARK: Descriptors
 
     static func close(_ descriptor: Int32) {
@@ -52,16 +62,23 @@ enum SystemBridge {
         try check(unsafe Glibc.open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC))
     }
 
+    /// How often an open that met EAGAIN is made again.
+    private static let mostRaces = 16
+
     /// Opens what stands beneath a directory: no symbolic link is followed anywhere on the way.
     static func open(_ directory: Int32, _ path: RelativePath, _ flags: Int32, mode: mode_t = 0) throws(Errno) -> Int32
     {
+        var races = 0
         while true {
             let descriptor = unsafe withPath(path) {
                 unsafe clinux_open_beneath(directory, $0, flags | O_CLOEXEC, mode)
             }
             if descriptor >= 0 { return descriptor }
-            // EAGAIN: a rename elsewhere on the way raced with RESOLVE_BENEATH (openat2(2)); EINTR as ever.
-            guard errno == EINTR || (errno == EAGAIN && flags & O_CREAT == 0) else { throw Errno(rawValue: errno) }
+            if errno == EINTR { continue }
+            // EAGAIN: a rename elsewhere on the way raced with RESOLVE_BENEATH (openat2(2)), and the next attempt succeeds; or
+            // somebody holds a lease on the file (fcntl(2), F_SETLEASE), for up to 45 s: that passes, but not while we wait.
+            guard errno == EAGAIN, flags & O_CREAT == 0, races < mostRaces else { throw Errno(rawValue: errno) }
+            races += 1
         }
     }
 

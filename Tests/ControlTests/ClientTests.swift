@@ -39,7 +39,7 @@ func withLiar<Result: Sendable>(
         let router = ControlRoutes.control(SampleOperations())
         try await withServer(router) { path, _ in
             try await offPool {
-                let client = ControlClient(socketPath: path, timeout: .seconds(60))
+                let client = ControlClient(socketPath: path, timeout: patience.duration)
                 let status = try client.get("/v1/status", as: StatusDocument.self)
                 #expect(status == Samples.status)
                 let queue = try client.get("/v1/queue?limit=2", as: QueueDocument.self)

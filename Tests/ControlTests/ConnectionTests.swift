@@ -245,7 +245,8 @@ import Testing
         }
     }
 
-    @Test("Handlers of clients that left count as well: the next request is told to come back", .timeLimit(.minutes(1)))
+    @Test(
+        "Handlers of clients that left count as well: the next request is told to come back", .timeLimit(.minutes(10)))
     func abandonedHandlers() async throws {
         let (reached, go) = (Latch(), Latch())
         var router = sampleRouter()

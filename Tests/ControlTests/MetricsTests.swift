@@ -9,7 +9,7 @@ import Testing
 
 @Suite("Metrics") struct MetricsTests {
     private func catalog() -> MetricCatalog {
-        MetricCatalog(build: BuildInformation(version: "0.1.0", kernels: "avx2", model: "odd \"name\"\\\n"))
+        MetricCatalog(build: { BuildInformation(version: "0.1.0", kernels: "avx2", model: "odd \"name\"\\\n") })
     }
 
     /// A catalogue in which every metric has moved.
@@ -37,7 +37,7 @@ import Testing
         let jobs = registry.counter("t_jobs_total", "Back\\slash\nand line.", by: JobOutcome.self)
         let temperature = registry.gauge("t_celsius", "Warmth.")
         let seconds = registry.histogram("t_seconds", "Time.", bounds: [0.5, 1, 2.5])
-        registry.info("t_info", "Text.", labels: [("a", "q\"b\\n\nl"), ("b", "")])
+        registry.info("t_info", "Text.", labels: ["a", "b"]) { ["q\"b\\n\nl", ""] }
         registry.sampled("t_absent", "Not there.") { nil }
         registry.sampled("t_sampled", "There.", kind: .counter) { 1.5 }
         jobs.increment(.error, by: 7)

@@ -76,7 +76,8 @@ import Testing
             let verbose = try await run(
                 "/usr/bin/curl",
                 [
-                    "-sv", "--max-time", "20", "--unix-socket", path, "--header", "Expect: 100-continue", "--data",
+                    "-sv", "--max-time", patience.seconds, "--unix-socket", path, "--header", "Expect: 100-continue",
+                    "--data",
                     "abc",
                     "http://memvpd/take",
                 ])
@@ -143,7 +144,7 @@ import Testing
                 for number in 0..<100 {
                     group.addTask {
                         try await offPool {
-                            let client = ControlClient(socketPath: path, timeout: .seconds(60))
+                            let client = ControlClient(socketPath: path, timeout: patience.duration)
                             return try client.send("GET", "/echo/\(number)").text
                         }
                     }

@@ -152,10 +152,14 @@ func run(_ program: String, _ arguments: [String], input: String = "") async thr
     }
 }
 
+/// What ends a test that hangs: long enough for a machine that does other work beside, so no answer is ever too slow for it.
+let patience = (seconds: "600", duration: Duration.seconds(600))
+
 /// curl over the socket: the outsider that says whether this is HTTP.
 func curl(_ path: String, _ arguments: [String]) async throws -> String {
     let result = try await run(
-        "/usr/bin/curl", ["--silent", "--show-error", "--max-time", "60", "--unix-socket", path] + arguments)
+        "/usr/bin/curl",
+        ["--silent", "--show-error", "--max-time", patience.seconds, "--unix-socket", path] + arguments)
     guard result.code == 0 else { throw Failure(.internalError, "curl", "exit \(result.code): \(result.err)") }
     return result.out
 }

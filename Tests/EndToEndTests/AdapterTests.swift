@@ -177,7 +177,13 @@ struct AdapterTests {
         #expect(try daemon.outcome("after").answers == before.answers)
         #expect(try daemon.outcome("after").model == before.model)
         try daemon.configure(model: model.path)
-        #expect(try daemon.control("reload").code == 0)
+        // What is named everywhere is what is served: a reload may bring a bundle of another name.
+        let name = try #require(before.model?.name)
+        #expect(try daemon.control("metrics").output.contains("model=\"\(name)\""))
+        #expect(try reload(good, description.replacing("\"\(name)\"", with: "renamed", maxReplacements: 1)).code == 0)
+        let metrics = try daemon.control("metrics").output
+        #expect(metrics.contains("model=\"renamed\"") && !metrics.contains("model=\"\(name)\""))
+        #expect(try reload(good, description).code == 0)
         #expect(try daemon.stop() == 0)
 
         // At the start it is the same refusal, and promote makes it too, without touching the bundle.

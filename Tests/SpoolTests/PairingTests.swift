@@ -74,6 +74,12 @@ import Testing
         #expect(waiting.waiting.map(\.reason) == ["a.yaml is still being written"])
     }
 
+    @Test func rule2EndsWithTheTimeout() {
+        let sightings = [photo("a.jpg"), spec("a.yaml", since: nil)]
+        #expect(plan(sightings, at: 59.9).wakeAt == .seconds(60))
+        #expect(plan(sightings, at: 60).decisions == [.claim(photo: name("a.jpg"), spec: nil)])
+    }
+
     @Test func rule3EndsWithTheGrace() {
         let before = plan([photo("a.jpg")], at: 0.999)
         #expect(before.decisions.isEmpty)

@@ -37,9 +37,9 @@ import Testing
         for (name, bytes) in files { try make("\(home)/\(name)", bytes) }
     }
 
-    private func record(_ change: (inout JobRecord) -> Void) -> [UInt8] {
+    private func record(_ change: (inout JobRecord) throws -> Void) rethrows -> [UInt8] {
         var record = JobRecord()
-        change(&record)
+        try change(&record)
         return record.bytes
     }
 
@@ -95,6 +95,21 @@ import Testing
         try job(.claimed, [:], ["job.json": record { ($0.image, $0.imageContent) = (FileName("a.jpg"), seen) }])
         let bench = try await recover(["a.json: ok"])
         #expect(await bench.read.first?.outcome.job != StateTableTests.id)
+    }
+
+    /// The spec goes with the photo that stands there now.
+    @Test func s1WhosePhotoWasReplacedBesideItsSpec() async throws {
+        try make(sandbox.inbox + "/a.jpg", image)
+        try make(sandbox.inbox + "/a.yaml", spec)
+        var seen = try content(sandbox.inbox + "/a.jpg")
+        seen = FileStatus.Content(inode: seen.inode, size: seen.size + 1, modified: seen.modified)
+        let intent = try record {
+            ($0.image, $0.imageContent, $0.spec) = (FileName("a.jpg"), seen, FileName("a.yaml"))
+            $0.specContent = try content(sandbox.inbox + "/a.yaml")
+        }
+        try job(.claimed, [:], ["job.json": intent])
+        let bench = try await recover(["a.json: ok"])
+        #expect(await bench.read.first?.outcome.spec == "a.yaml")
     }
 
     @Test func s1WhoseFileWasTakenBack() async throws {
@@ -354,6 +369,12 @@ import Testing
         _ = try await recover([])
         #expect(Sandbox.files(under: sandbox.done, directories: true).map(\.path) == [".mine/keep"])
         #expect(Sandbox.files(under: sandbox.failed, directories: true).isEmpty)
+    }
+
+    @Test func aLeftoverThatCannotBeRemovedKeepsNobodyFromStarting() async throws {
+        try make("\(sandbox.failed)/.\(StateTableTests.id)/input/a.jpg/inside", [1])
+        try make(sandbox.inbox + "/b.jpg", image)
+        _ = try await recover(["b.json: ok"])
     }
 
     @Test func strangersInTheSpoolAreLeftAlone() async throws {

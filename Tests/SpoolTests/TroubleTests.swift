@@ -256,6 +256,24 @@ import Testing
         }
     }
 
+    @Test(.enabled(if: getuid() == 0, "needs root to become another user"), arguments: [4242, 4343] as [UInt32])
+    func anOutboxOfAForeignGroupIsTold(_ group: UInt32) async throws {
+        let sandbox = Sandbox()
+        for path in [sandbox.inbox, sandbox.spool, sandbox.outbox, sandbox.failed, sandbox.done] {
+            _ = unsafe chown(path, 4242, path == sandbox.outbox ? group : 4242)
+        }
+        _ = unsafe chmod(sandbox.outbox, 0o2750)
+        let root = sandbox.root
+        await #expect(processExitsWith: .success) { [root = root as String, group = group as UInt32] in
+            guard setgroups(0, nil) == 0, setgid(4242) == 0, setuid(4242) == 0 else { exit(70) }
+            let bench = try Bench(Sandbox(at: root))
+            try await bench.start()
+            let trouble = await bench.spool.snapshot().lastTrouble
+            guard group == 4343 else { exit(trouble == nil ? 0 : 1) }
+            exit(trouble?.object == bench.sandbox.outbox && trouble?.cause.contains("4343") == true ? 0 : 2)
+        }
+    }
+
     @Test(.enabled(if: getuid() == 0, "needs root to become another user"))
     func anInboxThatCannotBeClaimedFromKeepsItsFiles() async throws {
         let sandbox = Sandbox()
@@ -271,6 +289,10 @@ import Testing
             guard await bench.books.isEmpty else { exit(1) }
             guard await bench.spool.snapshot().lastTrouble?.code == .permissionDenied else { exit(2) }
             guard Sandbox.exists(bench.sandbox.inbox + "/a.jpg") else { exit(3) }
+            // People see why, and what to do.
+            let snapshot = await bench.spool.snapshot()
+            guard snapshot.intakeTrouble?.code == .permissionDenied else { exit(5) }
+            guard snapshot.waiting.first?.reason.contains("setfacl") == true else { exit(6) }
             guard Sandbox.files(under: bench.sandbox.spool).allSatisfy({ !$0.path.hasPrefix("claimed/") }) else {
                 exit(4)
             }

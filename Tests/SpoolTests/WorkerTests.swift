@@ -278,7 +278,7 @@ import Testing
         // The original stays, and is not retried by --all again; the retry may be.
         #expect(await bench.whereabouts([0xFF, 0xD8, 5]).count == 2)
         let all = try await bench.spool.retryFailed()
-        #expect(Array(all.keys) == [new])
+        #expect(Array(all.retried.keys) == [new])
         try await bench.finish()
         #expect(await bench.books.contains("a-3.json: corrupt_image"))
     }
@@ -299,7 +299,7 @@ import Testing
         await bench.pass(.seconds(2))
         let id = try #require(JobID(await bench.readOutbox().first?.job ?? ""))
         await #expect(throws: Failure.self) { try await bench.spool.retry(id) }
-        #expect(try await bench.spool.retryFailed().isEmpty)
+        #expect(try await bench.spool.retryFailed().retried.isEmpty)
     }
 
     @Test func jobsAreShownWhereverTheyAre() async throws {

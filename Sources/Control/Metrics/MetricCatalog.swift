@@ -108,13 +108,13 @@ extension FailureCode: MetricLabel {
     public static let labelName = "code"
 }
 
-/// What `memvpd_build_info` says; fixed when the process starts.
+/// What `memvpd_build_info` says.
 public struct BuildInformation: Sendable, Equatable {
     /// memvpd's version.
     public var version: String
     /// The kernel path chosen at start: `scalar`, `avx2`, …
     public var kernels: String
-    /// The model bundle's name.
+    /// The name of the model bundle in force: a reload may bring another.
     public var model: String
 
     /// Makes the three labels.
@@ -163,13 +163,17 @@ public struct MetricCatalog: Sendable {
     /// `memvpd_metrics_requests_total`.
     public let metricsRequests: Counter<ResponseClass>
 
-    /// Declares every metric. `start` is the instant from which the uptime counts.
-    public init(build: BuildInformation, start: ContinuousClock.Instant = .now) {
+    /// Declares every metric. `build` is read whenever metrics are asked for; `start` is the instant from which the uptime counts.
+    public init(build: @escaping @Sendable () -> BuildInformation, start: ContinuousClock.Instant = .now) {
         let registry = MetricsRegistry()
         self.registry = registry
         registry.info(
             "memvpd_build_info", "Version, kernel path and model; always 1.",
-            labels: [("version", build.version), ("kernels", build.kernels), ("model", build.model)])
+            labels: ["version", "kernels", "model"]
+        ) {
+            let build = build()
+            return [build.version, build.kernels, build.model]
+        }
         registry.sampled("memvpd_up_seconds", "Seconds since the daemon started.") {
             let up = start.duration(to: .now).components
             return Double(up.seconds) + Double(up.attoseconds) * 1e-18

@@ -221,13 +221,15 @@ final class SampledMetric: MetricFamily {
 /// The constant 1 with labels fixed at start: Prometheus's way to publish text such as a version.
 final class InfoMetric: MetricFamily {
     let descriptor: MetricDescriptor
-    private let labels: [(name: String, value: String)]
+    private let read: @Sendable () -> [String]
 
-    init(_ name: String, _ help: String, labels: [(name: String, value: String)]) {
-        descriptor = MetricDescriptor(
-            name: name, help: help, kind: .gauge, labels: labels.map(\.name), labelValues: [])
-        self.labels = labels
+    init(_ name: String, _ help: String, labels: [String], read: @escaping @Sendable () -> [String]) {
+        descriptor = MetricDescriptor(name: name, help: help, kind: .gauge, labels: labels, labelValues: [])
+        self.read = read
     }
 
-    func samples() -> [MetricSample] { [MetricSample(labels: labels, value: 1)] }
+    func samples() -> [MetricSample] {
+        let pairs = zip(descriptor.labels, read()).map { (name: $0, value: $1) }
+        return [MetricSample(labels: pairs, value: 1)]
+    }
 }

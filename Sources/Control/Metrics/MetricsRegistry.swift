@@ -35,9 +35,9 @@ public final class MetricsRegistry: Sendable {
         _ name: String, _ help: String, kind: MetricDescriptor.Kind = .gauge, read: @escaping @Sendable () -> Double?
     ) { _ = add(SampledMetric(name, help, kind: kind, read: read)) }
 
-    /// Declares a constant 1 with labels fixed now.
-    public func info(_ name: String, _ help: String, labels: [(name: String, value: String)]) {
-        _ = add(InfoMetric(name, help, labels: labels))
+    /// Declares a constant 1 whose labels have the values that `read` gives, in order, whenever they are asked for.
+    public func info(_ name: String, _ help: String, labels: [String], read: @escaping @Sendable () -> [String]) {
+        _ = add(InfoMetric(name, help, labels: labels, read: read))
     }
 
     /// Every family's name, help, kind and labels, in order.

@@ -67,6 +67,8 @@ final class Saboteur: Sendable {
         var isDeath = true
         /// Which calls count.
         var counts: @Sendable (FileOperation) -> Bool = Saboteur.isVisible
+        /// Calls that always fail, whatever the count.
+        var refuses: @Sendable (FileOperation, Location) -> InjectedFault? = { _, _ in nil }
         /// Sees every call before it is made: what others do at that very moment.
         var meanwhile: @Sendable (FileOperation, Location) -> Void = { _, _ in }
     }
@@ -105,6 +107,7 @@ final class Saboteur: Sendable {
     var hook: FileSystem.Hook {
         { [self] operation, location in
             state.withLock { $0.plan.meanwhile }(operation, location)
+            if let fault = state.withLock({ $0.plan.refuses })(operation, location) { return fault }
             return state.withLock { state in
                 if state.isDead { return .fails(Saboteur.dead) }
                 guard state.isArmed, state.plan.counts(operation) else { return nil }
@@ -198,6 +201,7 @@ actor Bench {
     }
 
     nonisolated var events: [SpoolEvent] { log.all }
+    var gate: Gate { get async { await spool.gate } }
 
     // MARK: Lives
 
