@@ -41,7 +41,7 @@ public final class Answerer {
     /// Buffers for one worker.
     ///
     /// - Parameters:
-    ///   - batch: sequences that go through the model together.
+    ///   - batch: the most sequences that go through the model together; what is beyond waits.
     ///   - promptTokens: the longest prompt that is accepted.
     ///   - answerTokens: the longest answer that is accepted.
     ///   - additional: adapters beside the bundle's, such as one in training; of two with one name this is the one.
@@ -79,7 +79,7 @@ public final class Answerer {
     /// Whether nothing is in flight.
     public var isIdle: Bool { inFlight.isEmpty }
 
-    /// Encodes the image and submits its tasks.
+    /// Encodes the image and submits its tasks; those that the batch has no room for wait inside the job.
     ///
     /// - Parameters:
     ///   - image: nil asks without an image: V = 0, E₁ and E₂ stay.

@@ -1,14 +1,17 @@
 // Continuous batching over one model: tasks join and leave between forward passes, prefill and decode share a pass.
 //
 // Invariants: used by one thread; a task's result depends on its own tokens and memory alone, never on its neighbours
-// (integer sums are exact and float reductions have a fixed order), so batching changes speed and nothing else.
+// (integer sums are exact and float reductions have a fixed order), so batching changes speed and nothing else. Between
+// passes there are at most `limits.streams` caches and one prefix, whatever was submitted: tasks beyond that wait in their
+// order, and choices of a task take turns. The one prefix is that of the job whose tasks wait; another job's prefix stands
+// in the place of its tasks' own caches.
 
 public import Language
 public import Tensor
 
 /// Sizes that bound an engine's memory.
 public struct EngineLimits: Sendable, Equatable {
-    /// Tasks in flight.
+    /// Sequences in flight, each with a cache: tasks, and choices of a task that are scored beside each other.
     public var streams: Int
     /// Tokens in one forward pass.
     public var rows: Int
@@ -42,6 +45,9 @@ public final class Engine {
     private let state: LlamaState
     private let rows: TokenRows
     private var streams: [Stream] = []
+    /// Tasks without a place among the streams yet, the next one first.
+    private var waiting: [Stream] = []
+    /// Those from which streams, or tasks that wait behind them, have yet to go on.
     private var prefixes: [SharedPrefix] = []
     private var nextID = 0
     private var wants: [Want] = []
@@ -68,10 +74,20 @@ public final class Engine {
         wantedRows.reserveCapacity(limits.rows)
     }
 
-    /// Tasks that can join now.
-    public var freeStreams: Int { max(0, limits.streams - streams.count) }
-    /// Whether nothing is in flight.
-    public var isIdle: Bool { streams.isEmpty }
+    /// Tasks that can join without waiting.
+    public var freeStreams: Int { max(0, limits.streams - streams.count - waiting.count) }
+    /// Whether nothing is in flight and nothing waits.
+    public var isIdle: Bool { streams.isEmpty && waiting.isEmpty }
+
+    /// The caches that there are, for tests that hold them against the limits.
+    var caches: [KeyValueCache] {
+        var caches = prefixes.compactMap { $0.cache }
+        for stream in streams {
+            if let cache = stream.cache { caches.append(cache) }
+            caches += stream.copies
+        }
+        return caches
+    }
 
     /// Whether a task fits the engine at all; one that does not is refused before it is submitted.
     public func fits(_ task: TokenTask) -> Bool {
@@ -81,6 +97,7 @@ public final class Engine {
     }
 
     /// Adds the tasks of one job; those on one image share the work of their common prefix, image tokens included.
+    /// Tasks for which there is no room start as others end, in the order in which they came.
     ///
     /// - Parameter tasks: each of which `fits`.
     /// - Returns: an id for each task.
@@ -88,7 +105,7 @@ public final class Engine {
         let prefix = sharedPrefix(of: tasks)
         return tasks.map { task in
             nextID += 1
-            streams.append(Stream(id: nextID, task: task, prefix: prefix))
+            waiting.append(Stream(id: nextID, task: task, prefix: prefix))
             return nextID
         }
     }
@@ -99,7 +116,11 @@ public final class Engine {
     }
 
     /// Drops tasks that nobody waits for any more.
-    public func cancel(_ ids: Set<Int>) { streams.removeAll { ids.contains($0.id) } }
+    public func cancel(_ ids: Set<Int>) {
+        waiting.removeAll { ids.contains($0.id) }
+        streams.removeAll { ids.contains($0.id) }
+        dropPrefixes()
+    }
 
     /// Runs one forward pass; returns the tasks that it ended.
     public func step() -> [Finished] {
@@ -119,11 +140,48 @@ public final class Engine {
             }
             start = end
         }
-        if !ended.isEmpty {
-            streams.removeAll { stream in ended.contains { $0.id == stream.id } }
-            prefixes.removeAll { prefix in !streams.contains { $0.prefix === prefix } }
-        }
+        if !ended.isEmpty { streams.removeAll { stream in ended.contains { $0.id == stream.id } } }
+        forgetPass()
         return ended
+    }
+
+    /// Lets go of what a pass that is over refers to: the next may be hours away, and caches of ended tasks would stay.
+    private func forgetPass() {
+        rows.removeAll()
+        wants.removeAll(keepingCapacity: true)
+        wantedRows.removeAll(keepingCapacity: true)
+    }
+
+    // MARK: Sharing the room
+
+    /// Gives free places to the tasks that have waited longest.
+    private func admit() {
+        let count = min(max(1, limits.streams) - streams.count, waiting.count)
+        guard count > 0 else { return }
+        for stream in waiting.prefix(count) {
+            streams.append(stream)
+            guard let prefix = stream.prefix, !prefixes.contains(where: { $0 === prefix }) else { continue }
+            prefixes.append(prefix)
+        }
+        waiting.removeFirst(count)
+    }
+
+    /// Says in how many copies of its cache each task may score choices beside its own: in as many as no task needs a place
+    /// for, the oldest task first. Copies that are too many go before the pass makes any cache.
+    private func allotCopies() {
+        var free = max(1, limits.streams) - streams.count
+        for stream in streams where stream.scoresLeft > 0 {
+            stream.copiesAllowed = max(0, min(free, stream.branches.count - stream.placedBranches - 1))
+            free -= stream.copiesAllowed
+            stream.copies.removeLast(max(0, stream.copies.count - stream.copiesAllowed))
+        }
+    }
+
+    /// Lets go of prefixes from which no task has yet to go on.
+    private func dropPrefixes() {
+        prefixes.removeAll { prefix in
+            !streams.contains { $0.prefix === prefix } && !waiting.contains { $0.prefix === prefix }
+        }
     }
 
     // MARK: Gathering a pass
@@ -142,21 +200,19 @@ public final class Engine {
         }
         let inputs = first.inputs.dropLast(first.prompt.count - length)
         guard !inputs.isEmpty else { return nil }
-        let prefix = SharedPrefix(
-            inputs: inputs, memory: first.image?.memory, cache: model.makeCache(capacity: inputs.count))
-        prefixes.append(prefix)
-        return prefix
+        return SharedPrefix(inputs: inputs, memory: first.image?.memory)
     }
 
     private func gatherRows() {
-        rows.removeAll()
-        wants.removeAll(keepingCapacity: true)
-        wantedRows.removeAll(keepingCapacity: true)
+        admit()
+        allotCopies()
         for prefix in prefixes where !prefix.pending.isEmpty {
-            _ = appendPart(of: &prefix.pending, cache: prefix.cache, memory: prefix.memory)
+            let cache = prefix.cache ?? model.makeCache(capacity: prefix.length)
+            prefix.cache = cache
+            _ = appendPart(of: &prefix.pending, cache: cache, memory: prefix.memory)
         }
         for stream in streams {
-            if stream.branchesLeft > 0 { gatherBranches(of: stream) }
+            if stream.scoresLeft > 0 { gatherBranches(of: stream) }
             guard !stream.pending.isEmpty, let cache = readyCache(of: stream) else { continue }
             guard let placed = appendPart(of: &stream.pending, cache: cache, memory: stream.task.image?.memory) else {
                 return
@@ -181,8 +237,11 @@ public final class Engine {
         if let cache = stream.cache { return cache }
         let cache: KeyValueCache
         if let prefix = stream.prefix {
-            guard prefix.cache.length == prefix.length, prefixIsComputed(prefix) else { return nil }
-            cache = prefix.cache.copy(first: prefix.length, capacity: stream.task.cacheCapacity)
+            // A prefix whose last rows were only just placed in this pass is not there to be copied yet.
+            guard let shared = prefix.cache, shared.length == prefix.length, !rows.contains(shared) else { return nil }
+            cache = shared.copy(first: prefix.length, capacity: stream.task.cacheCapacity)
+            stream.prefix = nil
+            dropPrefixes()
         } else {
             cache = model.makeCache(capacity: stream.task.cacheCapacity)
         }
@@ -190,16 +249,16 @@ public final class Engine {
         return cache
     }
 
-    /// A prefix whose last rows were only just placed in this pass is not there to be copied yet.
-    private func prefixIsComputed(_ prefix: SharedPrefix) -> Bool { !rows.contains(prefix.cache) }
-
+    /// Places the next choices of a task, each in a cache of its own: the task's, and the copies that it may have.
     private func gatherBranches(of stream: Stream) {
         guard case .choose(_, let end) = stream.task.goal else { return }
-        for branch in stream.branches where !branch.isPlaced {
-            guard
-                let placed = rows.append(branch.tokens[...], cache: branch.cache, memory: stream.task.image?.memory)
+        for lane in 0...stream.copiesAllowed where stream.placedBranches < stream.branches.count {
+            let branch = stream.branches[stream.placedBranches]
+            // Room in the pass comes first: a copy is not made for nothing.
+            guard branch.tokens.count <= rows.capacity - rows.count, let cache = stream.promptCache(lane),
+                let placed = rows.append(branch.tokens[...], cache: cache, memory: stream.task.image?.memory)
             else { return }
-            branch.isPlaced = true
+            stream.placedBranches += 1
             for (offset, row) in placed.enumerated() {
                 let target = offset + 1 < branch.tokens.count ? branch.tokens[offset + 1] : end
                 wants.append(.score(branch, of: stream, target: target))
@@ -224,8 +283,8 @@ public final class Engine {
             }
         case .score(let branch, let stream, let target):
             branch.score += logProbability(of: target, logits: logits, row: row)
-            stream.branchesLeft -= 1
-            guard stream.branchesLeft == 0 else { return nil }
+            stream.scoresLeft -= 1
+            guard stream.scoresLeft == 0 else { return nil }
             settle(stream)
             return stream
         }
@@ -236,13 +295,10 @@ public final class Engine {
     }
 
     private func branch(_ stream: Stream, into choices: [[Int32]], logits: FloatRows, row: Int) {
-        guard let cache = stream.cache else { return }
         stream.branches = choices.map { tokens in
-            Branch(
-                tokens: tokens, cache: cache.copy(first: cache.length, capacity: cache.length + tokens.count),
-                firstScore: logProbability(of: tokens[0], logits: logits, row: row))
+            Branch(tokens: tokens, firstScore: logProbability(of: tokens[0], logits: logits, row: row))
         }
-        stream.branchesLeft = choices.reduce(0) { $0 + $1.count }
+        stream.scoresLeft = choices.reduce(0) { $0 + $1.count }
     }
 
     private func settle(_ stream: Stream) {

@@ -76,7 +76,10 @@ public final class ModelBundle: Sendable {
                 hint: "Convert the model again.")
         }
         precision = language.configuration.precision
-        tokenizer = try languageFile.metadata.tokenizer()
+        let tokenizer = try languageFile.metadata.tokenizer()
+        try ModelBundle.checkVocabulary(
+            tokenizer.vocabularySize, rows: language.configuration.vocabulary, of: languageFile.path)
+        self.tokenizer = tokenizer
         for file in yaml.files.keys.sorted() {
             guard let adapter = ModelBundle.adapterName(ofFile: file).flatMap({ adapters[$0] }) else { continue }
             try ModelBundle.check(
@@ -146,6 +149,19 @@ public final class ModelBundle: Sendable {
                 .adapterMismatch, path, "does not fit the widths of this model",
                 hint: "This base has \(vision.patches) patches of \(features) features, and tokens of width "
                     + "\(width)\(beside). Use an adapter that was trained for it.")
+        }
+    }
+
+    /// Checks that every token has its row in the embedding, which is read by token without another look. Rows without a
+    /// token are the padding of many models.
+    ///
+    /// - Throws: `model_invalid` naming `path`.
+    static func checkVocabulary(_ tokens: Int, rows: Int, of path: String) throws(Failure) {
+        guard tokens <= rows else {
+            throw Failure(
+                .modelInvalid, "\(path): tokenizer.ggml.tokens",
+                "has \(tokens) tokens, but the embedding has \(rows) rows",
+                hint: "Copy the model again, or get it from where it was made: its parts do not belong together.")
         }
     }
 

@@ -1,4 +1,7 @@
 // The sequences in flight: a prefix that several tasks of one job share, a task's own sequence, and a choice's branch.
+//
+// Invariant: what waits holds no cache. A prefix gets one when its first rows are placed, a task when its own are, and
+// choices follow the prompt in the task's cache and in the copies that the engine has room for, one group after another.
 
 internal import Language
 internal import Tensor
@@ -29,35 +32,47 @@ struct PendingInputs {
 /// What several tasks on one image begin with: run once, then copied.
 final class SharedPrefix {
     let memory: FeedForwardMemory?
-    let cache: KeyValueCache
     let length: Int
+    var cache: KeyValueCache?
     var pending: PendingInputs
 
-    init(inputs: ArraySlice<InputRow>, memory: FeedForwardMemory?, cache: KeyValueCache) {
+    init(inputs: ArraySlice<InputRow>, memory: FeedForwardMemory?) {
         self.memory = memory
-        self.cache = cache
         length = inputs.count
         pending = PendingInputs(inputs)
     }
 }
 
-/// One task in flight.
+/// One task, waiting or in flight.
 final class Stream {
     let id: Int
     let task: TokenTask
-    let prefix: SharedPrefix?
+    /// Positions of the prompt, image tokens among them.
+    let length: Int
+    /// What the task has yet to go on from; nil once its own cache has it.
+    var prefix: SharedPrefix?
     var cache: KeyValueCache?
     var pending: PendingInputs
     var sampler: Sampler
     var result = TokenResult()
+    /// The choices, once the prompt has run.
     var branches: [Branch] = []
-    var branchesLeft = 0
+    /// How many of them have been in a pass, the first ones.
+    var placedBranches = 0
+    /// Probabilities that are still to come, of all tokens of all choices and of what ends them.
+    var scoresLeft = 0
+    /// Further caches with the prompt, for choices beside the one in `cache`; they serve one choice after another.
+    var copies: [KeyValueCache] = []
+    /// How many copies there may be in this pass.
+    var copiesAllowed = 0
 
     init(id: Int, task: TokenTask, prefix: SharedPrefix?) {
         self.id = id
         self.task = task
         self.prefix = prefix
-        pending = PendingInputs(task.inputs[(prefix?.length ?? 0)...])
+        let inputs = task.inputs
+        length = inputs.count
+        pending = PendingInputs(inputs[(prefix?.length ?? 0)...])
         if case .generate(let maximumTokens, _, let sampling) = task.goal {
             sampler = Sampler(sampling)
             // The cache holds as many positions: that many tokens may come.
@@ -66,6 +81,15 @@ final class Stream {
         } else {
             sampler = Sampler(.greedy)
         }
+    }
+
+    /// A cache with the prompt and nothing after it: the task's own, or copy number `lane`, made if it is not there.
+    func promptCache(_ lane: Int) -> KeyValueCache? {
+        guard let cache else { return nil }
+        while copies.count < lane { copies.append(cache.copy(first: length, capacity: cache.capacity)) }
+        let chosen = lane == 0 ? cache : copies[lane - 1]
+        chosen.truncate(to: length)
+        return chosen
     }
 
     /// Takes the model's choice of the next token; true when the sequence has ended.
@@ -86,13 +110,10 @@ final class Stream {
 /// One choice of a task being scored: its tokens follow the prompt, and the model's probabilities of them add up.
 final class Branch {
     let tokens: [Int32]
-    let cache: KeyValueCache
     var score: Double
-    var isPlaced = false
 
-    init(tokens: [Int32], cache: KeyValueCache, firstScore: Double) {
+    init(tokens: [Int32], firstScore: Double) {
         self.tokens = tokens
-        self.cache = cache
         score = firstScore
     }
 }

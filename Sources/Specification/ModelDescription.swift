@@ -240,6 +240,10 @@ private struct ModelDescriptionDecoder {
                 let file = fields["file"].flatMap({ reader.value($0.value, "file", .bundlePath) }),
                 let hash = fields["sha256"].flatMap({ reader.value($0.value, "sha256", .sha256) })
             else { continue }
+            guard result[file] == nil else {
+                reader.report(item.position, "files has two entries for \(quoted(file))")
+                continue
+            }
             result[file] = hash
         }
         return result

@@ -1,7 +1,7 @@
 // The pieces of a vocabulary with their types, checked once, and the two ways of finding a piece: by exact bytes
 // (PieceTable) and as the longest of some literals at a place in a text (LiteralMatcher).
 //
-// Failure modes: counts that differ and types that do not exist are `model_invalid`.
+// Failure modes: counts that differ, types that do not exist and literals that are not UTF-8 are `model_invalid`.
 
 import Diagnostics
 import ModelFile
@@ -37,6 +37,12 @@ struct Vocabulary: Sendable {
                 throw Failure(.modelInvalid, "vocabulary", "token \(index) has the type \(raw), which does not exist")
             }
             return type
+        }
+        // Literals are looked for byte by byte: one that is part of a character would cut a text inside it.
+        for (index, type) in types.enumerated() where type == .control || type == .userDefined {
+            guard String(validating: pieces[index], as: UTF8.self) != nil else {
+                throw Failure(.modelInvalid, "vocabulary", "token \(index) stands for itself in texts but is not UTF-8")
+            }
         }
     }
 

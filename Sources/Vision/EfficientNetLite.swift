@@ -51,6 +51,12 @@ public struct EfficientNetConfiguration: Sendable, Equatable {
     /// The arithmetic of the weights.
     public let precision: Precision
 
+    /// Values of the largest map, of a block or of the result: forty times what EfficientNet-Lite2 has. Widths and sides
+    /// in range multiply to far more, and a small file may announce them.
+    static let largestMap = 1 << 26
+    /// Values of all blocks' widest maps together: each block has operands of its own.
+    static let allMaps = 1 << 28
+
     /// A configuration, checked: sizes bound every later allocation.
     ///
     /// - Throws: `model_invalid` naming what is out of range.
@@ -70,11 +76,35 @@ public struct EfficientNetConfiguration: Sendable, Equatable {
             }
             channels = block.output
         }
+        try Self.checkMaps(side: side, blocks: blocks, head: head)
         self.side = side
         self.stem = stem
         self.blocks = blocks
         self.head = head
         self.precision = precision
+    }
+
+    /// Bounds the maps between blocks, whose own numbers are in range.
+    private static func checkMaps(side: Int, blocks: [EfficientNetBlock], head: Int) throws(Failure) {
+        func tooLarge(_ object: String, _ side: Int, _ channels: Int) -> Failure {
+            Failure(
+                .modelInvalid, object, "makes the maps too large: \(side) × \(side) pixels of \(channels) channels",
+                hint: "\(largestMap) values a map and \(allMaps) together are supported.")
+        }
+        var side = (side + 1) / 2
+        var total = 0
+        for (index, block) in blocks.enumerated() {
+            guard side > 1 || block.stride == 1 else {
+                throw Failure(.modelInvalid, "vision block \(index)", "halves a map of one pixel")
+            }
+            let widest = max(block.input, block.expanded, block.output)
+            total += side * side * widest
+            guard side * side * widest <= largestMap, total <= allMaps else {
+                throw tooLarge("vision block \(index)", side, widest)
+            }
+            side = (side + block.stride - 1) / block.stride
+        }
+        guard side * side * head <= largestMap else { throw tooLarge("vision head", side, head) }
     }
 
     /// Side of the feature map.

@@ -204,6 +204,18 @@ struct OfficialDamageTests {
         #expect(failure.object.hasSuffix("consolidated.01.pth: tensor layers.1.ffn_norm.weight"))
     }
 
+    @Test("a part with more rows than all parts together could have is refused before they are added up")
+    func endlessParts() throws {
+        let model = try OfficialModel()
+        let name = "layers.0.feed_forward.w1.weight"
+        var shard = try TorchArchive(reading: "\(model.llama)/7B/consolidated.00.pth")
+        try #require(shard[name] != nil)
+        shard[name] = TorchTensor(name: name, shape: [1 << 62, 0], values: [])
+        for part in 0..<2 { try shard.write(to: "\(model.llama)/7B/consolidated.0\(part).pth") }
+        let failure = try #require(model.failure())
+        #expect(failure.code == .modelInvalid && failure.object.hasSuffix("7B/params.json"), "\(failure)")
+    }
+
     @Test("what the decoder does not do is refused by what the settings say; a tensor in two files is refused")
     func settings() throws {
         let scaled = try OfficialModel()

@@ -22,6 +22,9 @@ struct TorchArchive {
     /// Whether the tensors stand under `model`, beside an `args` that is an argparse.Namespace.
     var isCheckpoint = false
 
+    /// An archive of these.
+    init(_ tensors: [TorchTensor]) { self.tensors = tensors }
+
     /// The tensors of a file.
     init(reading path: String) throws {
         let file = try PyTorchFile(path: path)
@@ -59,7 +62,10 @@ struct TorchArchive {
     // MARK: Pickle, protocol 2
 
     private static func text(_ text: String) -> [UInt8] { [0x58] + little(UInt32(text.utf8.count)) + text.utf8 }
-    private static func integer(_ value: Int) -> [UInt8] { [0x4A] + little(Int32(value)) }
+    private static func integer(_ value: Int) -> [UInt8] {
+        guard let short = Int32(exactly: value) else { return [0x8A, 8] + little(value) }
+        return [0x4A] + little(short)
+    }
     private static func tuple(_ values: [Int]) -> [UInt8] { [0x28] + values.flatMap(integer) + [0x74] }
 
     private var pickle: [UInt8] {

@@ -98,6 +98,38 @@ struct GuardTests {
         refused(.modelInvalid, "two files for the adapter a") { _ = try ModelBundle(path: bundle) }
     }
 
+    @Test("more tokens than the embedding has rows: neither converted nor opened; rows without a token are padding")
+    func vocabulary() throws {
+        func tokens(_ pieces: [String]) -> [(String, GGUFValue)] {
+            let types: [Int32] = [3, 3] + [Int32](repeating: 1, count: pieces.count - 2)
+            return [("tokenizer.ggml.tokens", .strings(pieces)), ("tokenizer.ggml.token_type", .int32s(types))]
+        }
+        let (fewer, more) = (TinyLlama.pieces.filter { $0 != "~" }, TinyLlama.pieces + ["ab"])
+        refused(.modelInvalid, "has 99 tokens, but the embedding has 98 rows") {
+            _ = try workshop.bundle("more", TinyLlama(metadata: tokens(more)))
+        }
+        let padded = try workshop.bundle("padded", TinyLlama(metadata: tokens(fewer)))
+        let opened = try ModelBundle(path: padded, positions: 64)
+        #expect(opened.tokenizer.vocabularySize == 97 && opened.language.configuration.vocabulary == 98)
+
+        let path = "\(padded)/language.gguf"
+        let file = try GGUFFile(path: path)
+        var metadata = file.metadata
+        for (key, value) in tokens(more) { metadata[key] = value }
+        let writer = try GGUFWriter(
+            path: path, metadata: metadata,
+            tensors: file.tensors.entries.map { TensorDeclaration(name: $0.name, type: $0.type, shape: $0.shape) },
+            alignment: 64)
+        for tensor in file.tensors.entries {
+            let bytes = file.mapping.copy(tensor.byteRange)
+            try writer.write(bytes.span)
+        }
+        try writer.finish()
+        refused(.modelInvalid, "language.gguf: tokenizer.ggml.tokens: has 99 tokens") {
+            _ = try ModelBundle(path: padded, positions: 64, verify: false)
+        }
+    }
+
     @Test("adapters: of another width, of another base, for fewer patches")
     func adapters() throws {
         let source = "\(workshop.path)/wide.safetensors"

@@ -110,16 +110,18 @@ struct PickleFaultTests {
 
     private func long(_ value: Int) -> [UInt8] { [0x8a, 8] + littleEndian(value) }
 
-    private func storage(count: Int = 2) -> [UInt8] {
-        [0x28] + text("storage") + global("torch", "FloatStorage") + text("0") + text("cpu") + long(count)
+    private func storage(count: Int = 2, key: String = "0") -> [UInt8] {
+        [0x28] + text("storage") + global("torch", "FloatStorage") + text(key) + text("cpu") + long(count)
             + [0x74, 0x51]
     }
 
     private func tuple(_ values: [Int]) -> [UInt8] { [0x28] + values.flatMap(long) + [0x74] }
 
     /// {"w": _rebuild_tensor_v2(storage, offset, shape, strides, False, OrderedDict())}
-    private func tensor(offset: Int = 0, _ shape: [Int], _ strides: [Int], count: Int = 2) -> [UInt8] {
-        [0x7d] + text("w") + global("torch._utils", "_rebuild_tensor_v2") + [0x28] + storage(count: count)
+    private func tensor(
+        offset: Int = 0, _ shape: [Int], _ strides: [Int], count: Int = 2, key: String = "0"
+    ) -> [UInt8] {
+        [0x7d] + text("w") + global("torch._utils", "_rebuild_tensor_v2") + [0x28] + storage(count: count, key: key)
             + long(offset) + tuple(shape) + tuple(strides) + [0x89] + global("collections", "OrderedDict")
             + [0x29, 0x52, 0x74, 0x52, 0x73]
     }
@@ -209,6 +211,34 @@ struct PickleFaultTests {
             _ = try open([0x5d, 0x28] + tensor([2], [1]) + tensor([2], [1], count: 3) + [0x65])
         }
         expectFailure(.modelInvalid, "persistent id") { _ = try open([0x29, 0x51]) }
+    }
+
+    @Test("a tensor has at most 16 dimensions: a thousand tensors must not each copy one long memoised tuple")
+    func ranks() throws {
+        let ones = [Int](repeating: 1, count: 16)
+        #expect(try open(tensor(ones, ones)).floats(named: "w") == [0])
+        expectFailure(.modelUnsupported, "17 dimensions") { _ = try open(tensor(ones + [1], ones)) }
+        expectFailure(.modelUnsupported, "17 dimensions") { _ = try open(tensor(ones, ones + [1])) }
+
+        // [sizes, function, arguments, then five bytes for each tensor of them]
+        var object: [UInt8] = [0x5d, 0x28, 0x28]
+        for _ in 0..<25_000 { object += [0x4b, 1] }
+        object += [0x74, 0x71, 0]
+        object += global("torch._utils", "_rebuild_tensor_v2") + [0x71, 1]
+        object += [0x28] + storage() + long(0) + [0x68, 0, 0x68, 0, 0x89]
+        object += global("collections", "OrderedDict") + [0x29, 0x52, 0x74, 0x71, 2]
+        for _ in 0..<1_000 { object += [0x68, 1, 0x68, 2, 0x52] }
+        object.append(0x65)
+        expectFailure(.modelUnsupported, "25000 dimensions") { _ = try open(object) }
+    }
+
+    @Test("a storage's key has at most 256 bytes: it is hashed for each tensor that names it")
+    func keys() throws {
+        let key = String(repeating: "k", count: 256)
+        #expect(try open(tensor([2], [1], key: key), keys: [key]).floats(named: "w") == [0, 0])
+        expectFailure(.modelInvalid, "object pickle", "a key of 257 bytes") {
+            _ = try open(tensor([2], [1], key: key + "k"), keys: [key + "k"])
+        }
     }
 
     @Test("a machine without operands, memo entries or marks says so")

@@ -50,6 +50,18 @@ struct ModelDescriptionTests {
         }
     }
 
+    @Test("a file that is listed twice is refused with its place, hashes alike or not", arguments: ["0a", "1b"])
+    func files(byte: String) {
+        let yaml = Self.description.yaml
+        let line = yaml.count { $0 == "\n" } + 1
+        let again = "  - file: \"language.gguf\"\n    sha256: \(String(repeating: byte, count: 32))\n"
+        let failure = #expect(throws: Failure.self) {
+            try ModelDescription(yaml: Array((yaml + again).utf8), named: "model.yaml")
+        }
+        #expect(failure?.code == .modelInvalid && failure?.object == "model.yaml:\(line):5")
+        #expect(failure?.cause == "files has two entries for \"language.gguf\"")
+    }
+
     @Test("a format is known, and belongs to questions", arguments: ["QCM", "qcm-a", "", "QCM-A-B"])
     func formats(name: String) {
         let yaml = Self.description.yaml.replacing("format: QCM-A", with: "format: \"\(name)\"")

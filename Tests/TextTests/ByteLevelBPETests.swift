@@ -92,6 +92,18 @@ import Testing
         #expect(undeclared.specialTokens.endsOfText == [0])
     }
 
+    @Test(arguments: [1, 2]) func literalsThatAreNotUTF8AreRefused(_ token: Int) throws {
+        var pieces = Self.pieces.map { Array($0.utf8) }
+        pieces[token] = [UInt8(ascii: "<"), 0xC3]
+        let failure = try #require(throws: Failure.self) {
+            _ = try ByteLevelBPETokenizer(
+                pieces: ByteStrings(pieces), types: Self.types, merges: ByteStrings(Self.merges.map(\.utf8)),
+                preTokenizer: "smollm", specialTokens: SpecialTokens(beginning: nil, end: 0, addsBeginning: false))
+        }
+        #expect(failure.code == .modelInvalid)
+        #expect(failure.cause.contains("token \(token) ") && failure.cause.contains("UTF-8"), "\(failure)")
+    }
+
     /// A maker of a vocabulary that must be refused, with what the error must say.
     struct Refusal: Sendable, CustomTestStringConvertible {
         let testDescription: String

@@ -150,6 +150,22 @@ import Testing
         #expect(try #require(throws: Failure.self) { _ = try pieces.tokenizer() }.code == .modelInvalid)
     }
 
+    @Test(arguments: [Int32(3), 4]) func literalsThatAreNotUTF8AreRefused(_ type: Int32) throws {
+        let source = try Pieces("symbols")
+        let token = try #require(source.types.firstIndex(of: type))
+        var pieces = source.pieces.map { Array($0.utf8) }
+        // The first two bytes of U+2581: a text would be read on from within a character.
+        pieces[token] = [0xE2, 0x96]
+        let failure = try #require(throws: Failure.self) {
+            _ = try SentencePieceTokenizer(
+                pieces: ByteStrings(pieces), scores: source.scores, types: source.types,
+                specialTokens: SpecialTokens(beginning: 1, end: 2, addsBeginning: true),
+                addsDummyPrefix: source.dummy_prefix)
+        }
+        #expect(failure.code == .modelInvalid)
+        #expect(failure.cause.contains("token \(token) ") && failure.cause.contains("UTF-8"), "\(failure)")
+    }
+
     @Test func aLongTextIsEncodedWhole() throws {
         let tokenizer = try Pieces("tiny").tokenizer()
         let text = String(repeating: "a", count: 65_536)

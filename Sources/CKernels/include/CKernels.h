@@ -3,7 +3,8 @@
 // The scalar table is the reference and is written to be read; each fast path is tested against it. int8 products are
 // summed in int32, so integers are exact and compared with ==. Every float reduction has a fixed order that depends
 // neither on the number of rows, nor on the tile, nor on the thread: a row's result is the same alone and in a batch.
-// Contraction is off (STDC FP_CONTRACT OFF); a path that fuses says so by calling fma itself. No kernel allocates.
+// Contraction is off (STDC FP_CONTRACT OFF) in every file of the serving paths; one that fuses says so by calling fma itself.
+// Training kernels contract (training_rows.h). No kernel allocates.
 //
 // Nothing here checks bounds: `Sources/Tensor` owns the storage, checks shapes once and is the only caller.
 #ifndef MEMVP_CKERNELS_H

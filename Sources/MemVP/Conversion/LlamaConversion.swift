@@ -13,7 +13,8 @@ enum LlamaConversion {
 
     /// Writes `target` from `source`.
     ///
-    /// - Throws: `model_unsupported` for another architecture; the reader's and the writer's failures.
+    /// - Throws: `model_unsupported` for another architecture; `model_invalid` for more tokens than the embedding has
+    ///   rows; the reader's and the writer's failures.
     static func convert(
         _ source: GGUFFile, sourceHash: String, to target: String, precision: Precision,
         progress: (Double) -> Void
@@ -26,6 +27,9 @@ enum LlamaConversion {
         }
         let embedding = try source.tensor(named: "token_embd.weight")
         let configuration = try LlamaConfiguration(source, vocabulary: embedding.shape.first ?? 0, precision: precision)
+        // What the bundle would not open with must not come into it.
+        try ModelBundle.checkVocabulary(
+            source.strings("tokenizer.ggml.tokens").count, rows: configuration.vocabulary, of: source.path)
         try refuseUnknown(source, configuration)
         let plan = try plan(source, configuration)
         var metadata: [(String, GGUFValue)] = [

@@ -53,7 +53,8 @@ struct ReleasedLlama: LlamaCheckpoint {
         for name in names { shards.append(CheckpointTensors(file: try PyTorchFile(path: "\(path)/\(name)"))) }
         self.shards = shards
         let gate = try shards[0].entry("layers.0.feed_forward.w1.weight")
-        guard gate.shape.count == 2, parameters.n_heads > 0 else {
+        // Bounded before it is multiplied: a tensor without elements may have any shape.
+        guard gate.shape.count == 2, (1...65_536).contains(gate.shape[0]), parameters.n_heads > 0 else {
             throw Failure(.modelInvalid, "\(path)/params.json", "does not describe consolidated.00.pth")
         }
         do {

@@ -2,7 +2,8 @@
 // (`PickleOpcode`, `PickleGlobal`). It executes nothing; whatever is not on the lists ends in `model_unsupported`.
 //
 // Invariants: every step consumes at least one byte and makes at most one value, so time and memory are bounded by the
-// bytes read, which are themselves bounded; containers are arena indices, so nothing recurses.
+// bytes read, which are themselves bounded; containers are arena indices, so nothing recurses. What two bytes call back
+// from the memo may be long, so what is copied or hashed of it, shapes and storage keys, has bounds of its own.
 // Failure modes: `model_invalid` for damage, `model_unsupported` naming an opcode or global, both with the byte.
 
 import Diagnostics
@@ -12,6 +13,10 @@ struct PickleMachine: ~Escapable {
     /// Pickles of tensor tables are small (250 bytes a tensor); the bound keeps a hostile one from filling memory, since a
     /// byte can make a value of up to a hundred bytes.
     static let largestPickle = 1 << 22
+    /// Dimensions of a tensor: thousands of tensors may share one memoised tuple, of which each makes a copy.
+    static let highestRank = 16
+    /// Bytes of a storage's key, which is looked up once for each tensor; PyTorch writes a few digits.
+    static let longestKey = 256
 
     var cursor: ByteCursor
     var arena = PickleArena()
@@ -195,6 +200,9 @@ struct PickleMachine: ~Escapable {
         } else if fields.count == 6 {
             throw unsupported("has a view of a storage")
         }
+        guard key.utf8.count <= PickleMachine.longestKey else {
+            throw damaged("names a storage by a key of \(key.utf8.count) bytes")
+        }
         arena.storages.append(PickleStorage(key: key, type: type, elementCount: count))
         stack.append(.storage(arena.storages.count - 1))
     }
@@ -265,9 +273,14 @@ struct PickleMachine: ~Escapable {
         return arena.sequences[index]
     }
 
+    /// A shape or strides; nil where an item is no integer.
     private func integers(_ value: PickleValue) throws(Failure) -> [Int]? {
+        let items = try tuple(value)
+        guard items.count <= PickleMachine.highestRank else {
+            throw unsupported("has a tensor of \(items.count) dimensions")
+        }
         var result: [Int] = []
-        for item in try tuple(value) {
+        for item in items {
             guard case .integer(let integer) = item else { return nil }
             result.append(integer)
         }

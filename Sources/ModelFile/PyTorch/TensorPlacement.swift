@@ -4,8 +4,6 @@ import Diagnostics
 
 /// Checks of shapes and strides.
 enum TensorPlacement {
-    private static let highestRank = 16
-
     /// The table entry of a tensor whose storage stands at `storage` in the file.
     ///
     /// - Throws: `model_invalid` when the tensor reaches beyond its storage; `model_unsupported` when it repeats it.
@@ -16,8 +14,8 @@ enum TensorPlacement {
             Failure(.modelInvalid, "\(path): tensor \(name)", cause, hint: "Copy the file again.")
         }
         let type = tensor.storage.type
-        guard tensor.shape.count == tensor.strides.count, tensor.shape.count <= highestRank,
-            tensor.offset >= 0, tensor.strides.allSatisfy({ $0 >= 0 }),
+        guard tensor.shape.count == tensor.strides.count, tensor.offset >= 0,
+            tensor.strides.allSatisfy({ $0 >= 0 }),
             let count = ElementType.elementCount(shape: tensor.shape)
         else {
             throw invalid(
