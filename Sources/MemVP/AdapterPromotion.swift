@@ -12,6 +12,20 @@ public import Specification
 internal import Tensor
 
 extension BundleBuilder {
+    /// Whether an adapter could be put into a bundle, before the evaluation that says whether it shall.
+    ///
+    /// - Throws: `permission_denied`, `cannot_create`, `no_space` where no file can be made in the bundle; `temporary` while
+    ///   another program changes it; the reader's failures.
+    public static func checkPromotion(of name: String, to bundle: String) throws(Failure) {
+        let lock = try DirectoryBridge.lock(bundle)
+        defer { DirectoryBridge.unlock(lock) }
+        let description = try ModelBundle.description(in: bundle)
+        let file = unnamedFile(for: name, in: description)
+        try OutputFile.check("\(bundle)/model.yaml")
+        // Where there is no folder for adapters yet, the promotion makes it.
+        if DirectoryBridge.exists("\(bundle)/adapters") { try OutputFile.check("\(bundle)/\(file)") }
+    }
+
     /// Puts an adapter file into a bundle under `name`, byte for byte, and keeps what stood there.
     ///
     /// - Parameters:

@@ -5,5 +5,9 @@ internal import Glibc
 
 @main
 enum Program {
-    static func main() { exit(MemvpCommand.execute(Array(CommandLine.arguments.dropFirst()))) }
+    static func main() {
+        // A file that grows beyond `ulimit -f` is then told as any other that cannot be written; the signal would end the process.
+        signal(SIGXFSZ, SIG_IGN)
+        exit(MemvpCommand.execute(Array(CommandLine.arguments.dropFirst())))
+    }
 }

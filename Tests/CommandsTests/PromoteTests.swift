@@ -146,6 +146,54 @@ struct PromoteTests {
         #expect(none?.cause.contains("no caption") == true, "\(String(describing: none))")
     }
 
+    @Test("what is told names the tasks that use it, those that it had before too, and says so where none does")
+    func users() throws {
+        let place = try Place()
+        func report(_ name: String, _ kinds: [TaskKind]) throws -> ToolboxPromotionReport {
+            let promotion = PromotionPlace(name: name, kinds: kinds, bundle: try ModelBundle(path: place.bundle))
+            var report = ToolboxPromotionReport(promotion, [], hash: "x")
+            report.promoted = true
+            report.tasks = promotion.tasks.map(\.rawValue)
+            return report
+        }
+        let caption = try #require(try place.description.adapters[.caption])
+        let ask = try #require(try place.description.adapters[.ask])
+        try #require(caption != ask)
+        #expect(try report(caption, []).tasks == ["caption"])
+        #expect(try report(caption, [.ask]).tasks == ["caption", "ask"])
+        let end = "is in place, for caption. A running memvpd takes it with memvpctl reload; --rollback undoes it."
+        #expect(try report(caption, []).text.hasSuffix(end))
+
+        // One that the bundle has and no task uses: the name keeps what it has, which is nothing.
+        let new = try place.variant(scale: 0.5)
+        try BundleBuilder.addAdapter(new, name: "spare", kinds: [], to: place.bundle)
+        #expect(try report("spare", []).tasks.isEmpty)
+        #expect(try report("spare", []).text.contains("is in place, but no task uses it by default: --for gives it"))
+        let rows = try place.rows([
+            ["image": Material.photo("rocket.jpg"), "question": "Is it raining?", "answer": "zyx"]
+        ])
+        #expect(try place.promote([new, "--as", "spare", "--evaluate", rows, "--at-least", "accuracy"]) == nil)
+        #expect(try ToolboxPromote.tasks(of: "spare", in: place.description).isEmpty)
+    }
+
+    @Test("that the bundle cannot be changed is said before anything is evaluated")
+    func checkedFirst() throws {
+        let place = try Place()
+        let rows = try place.rows([
+            ["image": Material.photo("rocket.jpg"), "question": "Is it raining?", "answer": "zyx"]
+        ])
+        // Evaluated, it falls short of this floor.
+        let arguments = [
+            try place.variant(scale: 0.5), "--as", "vqa.2", "--evaluate", rows, "--at-least", "exact=1",
+        ]
+        let lock = unsafe open(place.bundle, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        try #require(flock(lock, LOCK_EX | LOCK_NB) == 0)
+        let failure = try place.promote(arguments)
+        close(lock)
+        #expect(failure?.code == .temporary, "\(String(describing: failure))")
+        #expect(try place.promote(arguments)?.code == .adapterWorse)
+    }
+
     @Test("nothing gets a task on which it is not judged, by --for or by its name; one photo is none for CIDEr-D")
     func everyTask() throws {
         let place = try Place()
@@ -170,7 +218,7 @@ struct PromoteTests {
         // For a task more than its name has, both are judged.
         let both = try place.promote(
             [
-                new, "--as", name, "--evaluate", rows, "--for", "ask", "--at-least", "exact=2", "--at-least", "rouge_l",
+                new, "--as", name, "--evaluate", rows, "--for", "ask", "--at-least", "exact=1", "--at-least", "rouge_l",
             ])
         #expect(both?.code == .adapterWorse, "\(String(describing: both))")
         let one = try place.promote([new, "--as", name, "--evaluate", rows, "--at-least", "cider_d"])

@@ -64,7 +64,15 @@ struct ToolboxArgumentTests {
             ["promote", "n", "--model", "b", "--as", "a", "--evaluate", "d", "--at-least", "exact", "--by=-1"],
             ["promote", "n", "--model", "b", "--as", "a", "--evaluate", "d", "--at-least", "exact", "--limit", "0"],
             ["promote", "n", "--model", "b", "--as", "a", "--evaluate", "d", "--at-least", "exact", "--for", "dance"],
+            ["promote", "n", "--model", "b", "--as", "a", "--evaluate", "d", "--at-least", "accuracy=101"],
+            ["promote", "n", "--model", "b", "--as", "a", "--evaluate", "d", "--at-least", "bleu_4=-0.1"],
+            ["promote", "n", "--model", "b", "--as", "a", "--evaluate", "d", "--at-least", "cider_d=10.5"],
+            ["promote", "n", "--model", "b", "--as", "a", "--evaluate", "d", "--at-least", "exact", "--by", "2"],
             ["data", "split", "--data", "d", "--out", "o", "--from", "dev"],
+            ["data", "split", "--data", "d", "--out", "o", "--to", "all"],
+            ["data", "split", "--data", "d", "--out", "o", "--to", ""],
+            ["data", "split", "--data", "d", "--out", "o", "--from", "all", "--to", "all"],
+            ["data", "split", "--data", "d", "--out", ""],
             ["promote", "n", "--model", "b", "--as", "a", "--rollback"],
             ["promote", "--model", "b", "--as", "a", "--rollback", "--at-least", "exact"],
             ["promote", "--model", "b", "--as", "a", "--rollback", "--split", "dev"],
@@ -130,6 +138,9 @@ struct ToolboxArgumentTests {
                     "--at-least", "exact=.5",
                 ], .notFound
             ),
+            (["report", "--model", "/nonexistent", "--data", "d", "--out", "/nonexistent/r.html"], .cannotCreate),
+            (["data", "derive", "--data", "/nonexistent", "--out", "/nonexistent/o"], .cannotCreate),
+            (["data", "split", "--data", "/nonexistent", "--out", "/nonexistent/o"], .cannotCreate),
             (["models", "pack", "/nonexistent", "--out", "/nonexistent/o"], .modelMissing),
             (["models", "pack", "b", "--out", #filePath], .cannotCreate),
             (["models", "install", "/nonexistent", "--to", "/nonexistent/model"], .modelMissing),
@@ -147,6 +158,20 @@ struct ToolboxArgumentTests {
         ])
     func failures(arguments: [String], code: FailureCode) {
         #expect(MemvpCommand.execute(arguments) == code.exitCode.rawValue)
+    }
+
+    @Test("a score of a hundred is told from a per cent; CIDEr-D may pass 1")
+    func scoreRanges() throws {
+        func parse(_ demand: String) throws -> Int {
+            let arguments = ["n", "--model", "b", "--as", "a", "--evaluate", "d", "--at-least", demand]
+            return try ToolboxPromote.parse(arguments).demands().count
+        }
+        for demand in ["accuracy=1", "exact=0", "cider_d=1.2", "cider_d=10"] {
+            #expect(try parse(demand) == 1)
+        }
+        let failure = #expect(throws: (any Error).self) { try parse("accuracy=62") }
+        let text = failure.map { ToolboxPromote.message(for: $0) } ?? ""
+        #expect(text.contains("asks for 62.0 of accuracy, which is 0 to 1: scores are fractions"), "\(text)")
     }
 
     @Test(

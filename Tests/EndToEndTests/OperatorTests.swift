@@ -117,6 +117,13 @@ struct OperatorTests {
         #expect(outcomes[2].model?.files.keys.contains("language.gguf") == true)
         let text = try daemon.control("show", outcomes[0].job).output
         #expect(text.contains("vision") && text.contains("published") && text.contains("good.json"))
+
+        // Ended jobs are not in the queue, but those that failed can be asked for; a state that is none is not "empty".
+        let failed = try daemon.control("queue", "-j", "--state", "failed").output.split(separator: "\n")
+        #expect(failed.count == 2 && failed.allSatisfy { $0.contains("\"failed\"") }, "\(failed)")
+        #expect(try daemon.control("queue", "-j").output.isEmpty)
+        let misspelt = try daemon.control("queue", "--state", "faild")
+        #expect(misspelt.code == 64 && misspelt.errors.contains("queued, held"), "\(misspelt)")
         #expect(try daemon.stop() == 0)
     }
 

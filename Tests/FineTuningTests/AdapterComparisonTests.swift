@@ -7,6 +7,17 @@ import Testing
 
 @Suite("Comparison of adapters")
 struct AdapterComparisonTests {
+    @Test("scores are parts of 1, but for CIDEr-D, which goes to 10")
+    func ranges() {
+        for metric in AdapterMetric.allCases {
+            #expect(metric.range == (metric == .ciderD ? 0...10 : 0...1))
+        }
+        // As near as can be: a caption that is the only reference of its photo, beside another photo.
+        let same = CaptionSample(caption: "a b c d e", references: ["a b c d e"])
+        let other = CaptionSample(caption: "v w x y z", references: ["v w x y z"])
+        #expect(abs(CaptionScores([same, other]).ciderD - 10) < 1e-9)
+    }
+
     @Test(
         "no worse, better by a margin, above a floor; a number in any case",
         arguments: [

@@ -200,7 +200,65 @@ struct DataWritingTests {
         #expect(again.map(\.split) == ["dev", "train"])
         #expect(again.map(\.kind) == [nil, "k"])
         #expect(again.map(\.isDerived) == [false, true])
-        #expect(throws: (any Error).self) { try ExampleRows.write(rows, to: "\(folder.path)/missing/out.jsonl") }
+        let failure = #expect(throws: Failure.self) {
+            try ExampleRows.write(rows, to: "\(folder.path)/missing/out.jsonl")
+        }
+        #expect(failure?.code == .cannotCreate && failure?.cause.contains("Error Domain") == false)
+    }
+
+    @Test("a file that is replaced leaves its mode to the new one, and nothing else is left beside it")
+    func whole() throws {
+        let folder = try DataFolder()
+        let rows = [ExampleRow(image: "\(folder.path)/images/a.jpg", task: .caption("A dog ."))]
+        let path = try folder.file("old", "out.jsonl")
+        try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: path)
+        try ExampleRows.write(rows, to: path)
+        let mode = try FileManager.default.attributesOfItem(atPath: path)[.posixPermissions] as? NSNumber
+        #expect(mode?.intValue == 0o600)
+        #expect(try ExampleRows.read(path: path).map(\.task) == [.caption("A dog .")])
+        let beside = try FileManager.default.contentsOfDirectory(atPath: folder.path).sorted()
+        #expect(beside == ["images", "out.jsonl"])
+    }
+
+    @Test("a row that is moved keeps all that its line has, to the letter, but for image and split; keys are sorted")
+    func wholeLines() throws {
+        let folder = try DataFolder()
+        let path = try folder.file(
+            """
+            {"type": "x", "image": "images/a.jpg", "caption": "A \\u00e9 \\/ \\"dog\\" .", "id": 12345678901234567890, "z": [1.0, {"b": 2}]}
+            {"image" : "./images/b.jpg" , "spl\\u0069t":"test", "question":"What?","answers":["x","y"],"source":null, }
+            \u{FEFF}{"image": "images/a.jpg", "image": "images/b.jpg", "caption": "Twice ."}
+            """)
+        try FileManager.default.createDirectory(atPath: "\(folder.path)/sub", withIntermediateDirectories: true)
+        let lines = try ExampleRows.lines(path: path)
+        let moved = lines.rows.map { row in
+            var row = row
+            if row.split == "train" { row.split = "dev \"1\"" }
+            return row
+        }
+        try ExampleRows.write(moved, in: lines, to: "\(folder.path)/sub/out.jsonl")
+        let text = try String(contentsOfFile: "\(folder.path)/sub/out.jsonl", encoding: .utf8)
+        #expect(
+            text == """
+                {"caption":"A \\u00e9 \\/ \\"dog\\" .","id":12345678901234567890,"image":"../images/a.jpg","split":"dev \\"1\\"","type":"x","z":[1.0, {"b": 2}]}
+                {"answers":["x","y"],"image":"../images/b.jpg","question":"What?","source":null,"split":"test"}
+                {"caption":"Twice .","image":"../images/a.jpg","split":"dev \\"1\\""}
+
+                """)
+        let again = try ExampleRows.read(path: "\(folder.path)/sub/out.jsonl")
+        #expect(again.map(\.task) == lines.rows.map(\.task) && again.map(\.kind) == ["x", nil, nil])
+    }
+
+    @Test("through a link to the new file's folder, written paths still lead to the photos")
+    func linkedFolder() throws {
+        let folder = try DataFolder()
+        try FileManager.default.createDirectory(atPath: "\(folder.path)/deep/er", withIntermediateDirectories: true)
+        try FileManager.default.createSymbolicLink(
+            atPath: "\(folder.path)/link", withDestinationPath: "\(folder.path)/deep/er")
+        let rows = [ExampleRow(image: "\(folder.path)/images/a.jpg", task: .caption("A dog ."))]
+        try ExampleRows.write(rows, to: "\(folder.path)/link/out.jsonl")
+        let again = try ExampleRows.read(path: "\(folder.path)/link/out.jsonl")
+        #expect(again.map(\.imageName) == ["../../images/a.jpg"])
     }
 
     @Test("paths are seen from the folder of the new file")
@@ -233,6 +291,26 @@ struct DataWritingTests {
         let all = try ExampleRows.holdOut(0.2, of: rows, in: "f", from: "all")
         #expect(all.count { $0.split == "test" } < 100)
         #expect(zip(all, moved).allSatisfy { $0.split == $1.split || $1.split == "test" })
+    }
+
+    @Test("no photo is on both sides, however its rows spell it, and though some of them were there before")
+    func neverOnBothSides() throws {
+        let folder = try DataFolder()
+        var lines: [String] = []
+        for index in 0..<60 {
+            try Data().write(to: URL(fileURLWithPath: "\(folder.path)/images/\(index).jpg"))
+            for name in ["images/\(index).jpg", "./images/\(index).jpg", "images/../images//\(index).jpg"] {
+                lines.append("{\"image\": \"\(name)\", \"caption\": \"A dog .\"}")
+            }
+            if index % 10 == 0 {
+                lines.append("{\"image\": \"images/\(index).jpg\", \"caption\": \"A cat .\", \"split\": \"dev\"}")
+            }
+        }
+        let rows = try ExampleRows.read(path: folder.file(lines.joined(separator: "\n")))
+        let moved = try ExampleRows.holdOut(0.3, of: rows, in: "f")
+        let sides = Dictionary(grouping: moved, by: \.image).values.map { Set($0.map(\.split)) }
+        #expect(sides.count == 60 && sides.allSatisfy { $0.count == 1 })
+        #expect((12...40).contains(sides.count { $0 == ["dev"] }))
     }
 
     @Test("where no photo would be held out, that is said")

@@ -82,7 +82,20 @@ struct DataRowTests {
     @Test(
         "a bad row is named with its reason and costs nothing else",
         arguments: [
-            ("{\"image\": \"images/a.jpg\", \"cap", "is not an object in JSON"),
+            (
+                "{\"image\": \"images/a.jpg\", \"cap",
+                "is not an object in JSON: it ends within a text: it is cut off, or lacks a quotation mark"
+            ),
+            (
+                "{\"image\": \"images/a.jpg\", \"n\": [1, {}, \"a\\\\\"",
+                "is not an object in JSON: it ends before its last bracket: it is cut off, or lacks one"
+            ),
+            ("{\"image\": \"images/a.jpg\", \"caption\": \"a\u{0}b\"}", "is not an object in JSON: it has a zero byte"),
+            (
+                "{\"image\": \"images/a.jpg\", \"caption\": \"a\tb\"}",
+                "is not an object in JSON: it has a control character within a text, where JSON wants an escape"
+            ),
+            ("{\"image\": \"images/a.jpg\" \"caption\": \"a \\\" { [\"}", "is not an object in JSON"),
             ("[1, 2]", "is not an object in JSON"),
             ("{\"caption\": \"A dog.\"}", "has no image"),
             ("{\"image\": \"\", \"caption\": \"A dog.\"}", "has no image"),
@@ -123,6 +136,7 @@ struct DataRowTests {
         let rows = try ExampleRows.read(path: "\(folder.path)/rows.jsonl") { bad.append($0) }
         #expect(rows.count == 1)
         #expect(bad.map(\.line) == [2, 3])
+        #expect(bad.first?.reason == "is not an object in JSON: it is not UTF-8")
         #expect(bad.last?.reason == "has a caption of 65537 bytes; at most 65536 are read")
     }
 
@@ -133,6 +147,54 @@ struct DataRowTests {
         let (rows, bad, _) = try read(lines.joined(separator: "\n"))
         #expect(rows.count == 29_999)
         #expect(bad.map(\.line) == [17_001])
+    }
+
+    @Test("all rows of a photo have one path and one name, however its path is spelled and whatever links lead to it")
+    func onePhoto() throws {
+        let folder = try DataFolder()
+        for link in ["link.jpg", "images/other.jpg"] {
+            try FileManager.default.createSymbolicLink(
+                atPath: "\(folder.path)/\(link)", withDestinationPath: "\(folder.path)/images/a.jpg")
+        }
+        let spelled = [
+            "./images/a.jpg", "images/a.jpg", "images/../images/a.jpg", "images//a.jpg", "\(folder.path)/images/a.jpg",
+            "link.jpg", "images/other.jpg",
+        ]
+        let lines = (spelled + ["images/b.jpg"]).map { "{\"image\": \"\($0)\", \"caption\": \"A dog .\"}" }
+        let rows = try ExampleRows.read(path: folder.file(lines.joined(separator: "\n")))
+        #expect(rows.count == 8)
+        #expect(Set(rows.prefix(7).map(\.image)) == ["\(folder.path)/./images/a.jpg"])
+        #expect(Set(rows.prefix(7).map(\.imageName)) == ["images/a.jpg"])
+        #expect(rows.last?.imageName == "images/b.jpg")
+        #expect(ExampleRows.captions(in: rows, photos: 1).count == 7)
+        #expect(rows.grouped { $0.image }.map(\.count) == [7, 1])
+        // A hard link is a file of its own, and so is a copy.
+        try FileManager.default.linkItem(
+            atPath: "\(folder.path)/images/a.jpg", toPath: "\(folder.path)/images/hard.jpg")
+        let hard = try ExampleRows.read(
+            path: folder.file(lines[1] + "\n" + lines[1].replacingOccurrences(of: "/a.jpg", with: "/hard.jpg")))
+        #expect(Set(hard.map(\.image)).count == 2)
+    }
+
+    @Test("a path is tidied by its letters; what is not there has its place by what is there above it")
+    func paths() throws {
+        let tidied = [
+            ("a/b.jpg", "a/b.jpg"), ("./a//b.jpg", "a/b.jpg"), ("a/../b.jpg", "b.jpg"), ("../a/../../b", "../../b"),
+            ("/../a/./b/..", "/a"), ("/", "/"), (".", ""),
+        ]
+        for (path, tidy) in tidied { #expect(RealPath.tidy(path) == tidy) }
+        let folder = try DataFolder()
+        let root = try #require(RealPath.existing(folder.path))
+        try FileManager.default.createSymbolicLink(
+            atPath: "\(folder.path)/link", withDestinationPath: "\(folder.path)/images")
+        #expect(RealPath.existing("\(folder.path)/link/a.jpg") == "\(root)/images/a.jpg")
+        #expect(RealPath.existing("\(folder.path)/link/../images/b.jpg") == "\(root)/images/b.jpg")
+        #expect(RealPath.existing("\(folder.path)/link/c.jpg") == nil)
+        #expect(RealPath.identity("\(folder.path)/x/../y//z") == "\(folder.path)/y/z")
+        #expect(RealPath.place("\(folder.path)/link/new/./c.jpg") == "\(root)/images/new/c.jpg")
+        #expect(RealPath.place("\(folder.path)/link/../c.jpg") == "\(root)/c.jpg")
+        let here = try #require(RealPath.existing("."))
+        #expect(RealPath.place("no-such-file") == "\(here)/no-such-file")
     }
 
     @Test("captions and questions of a mixed file are told apart before they are counted")

@@ -245,6 +245,23 @@ struct PromotionTests {
         #expect(try mark() == 3)
     }
 
+    @Test("whether a bundle can take an adapter is known beforehand, and asking leaves nothing behind")
+    func checkedBefore() throws {
+        let files = try workshop.contents("b")
+        try BundleBuilder.checkPromotion(of: "a", to: path)
+        #expect(try workshop.contents("b") == files && workshop.contents("b/adapters") == ["a.gguf"])
+        // A bundle whose folder of adapters leads nowhere: no file can be made there, even by root.
+        try FileManager.default.moveItem(atPath: "\(path)/adapters", toPath: "\(path)/away")
+        try FileManager.default.createSymbolicLink(atPath: "\(path)/adapters", withDestinationPath: "/nonexistent")
+        let failure = #expect(throws: Failure.self) { try BundleBuilder.checkPromotion(of: "a", to: path) }
+        #expect(failure?.code == .cannotCreate && failure?.object.hasSuffix("adapters/a~2.gguf") == true)
+        // One without such a folder gets it with its first adapter.
+        let bare = try workshop.bundle("bare", TinyLlama(), adapter: false)
+        try BundleBuilder.checkPromotion(of: "a", to: bare)
+        let none = #expect(throws: Failure.self) { try BundleBuilder.checkPromotion(of: "a", to: "/nonexistent") }
+        #expect(none?.code == .modelMissing)
+    }
+
     @Test("a kept adapter is not put back on a base that has become another")
     func exchangedBase() throws {
         try promote(2)
@@ -326,6 +343,7 @@ struct PromotionTests {
                 { _ = try BundleBuilder.promote(second, hash: hash, name: "b", kinds: [], to: bundle) },
                 { try BundleBuilder.addAdapter(second, name: "b", kinds: [], to: path) },
                 { _ = try BundleBuilder.rollBack("a", in: path) },
+                { try BundleBuilder.checkPromotion(of: "b", to: path) },
             ]
             return attempts.map { attempt in #expect(throws: Failure.self) { try attempt() }?.code }
         }
@@ -333,7 +351,7 @@ struct PromotionTests {
         _ = try BundleBuilder.promote(file, hash: ModelBundle.sha256(ofFile: file), name: "a", kinds: [], to: bundle) {
             _ throws(Failure) in codes += others()
         }
-        #expect(codes == [FailureCode?](repeating: .temporary, count: 6))
+        #expect(codes == [FailureCode?](repeating: .temporary, count: 8))
         #expect(try mark() == 2)
         _ = try BundleBuilder.rollBack("a", in: path)
         #expect(try mark() == 1)

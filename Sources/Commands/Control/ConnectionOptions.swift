@@ -44,17 +44,12 @@ struct ConnectionOptions: ParsableArguments {
         _ path: String, as type: Document.Type, _ render: (Document) throws(Failure) -> String
     ) throws(Failure) {
         let document = try client().get(path, as: type)
-        Output.write(json ? String(decoding: try ControlJSON.encode(document), as: UTF8.self) : try render(document))
+        try Output.write(json ? String(decoding: ControlJSON.encode(document), as: UTF8.self) : render(document))
     }
 
     /// Has a verb done and prints what it did.
     func perform(_ path: String, timeout: Duration = .seconds(30)) throws(Failure) {
         let done = try client(timeout: timeout).post(path)
-        Output.write(json ? String(decoding: try ControlJSON.encode(done), as: UTF8.self) : done.message)
+        try Output.write(json ? String(decoding: ControlJSON.encode(done), as: UTF8.self) : done.message)
     }
-}
-
-enum Output {
-    /// Writes a text to standard output, ended by one line feed.
-    static func write(_ text: String) { print(text, terminator: text.hasSuffix("\n") ? "" : "\n") }
 }

@@ -32,7 +32,7 @@ struct QueueCommand: ParsableCommand {
         try CommandEnd.explain { () throws(Failure) in
             let filter = state.map { "&state=\(ControlClient.encode($0))" } ?? ""
             let queue = try connection.client().get("/v1/queue?limit=\(limit)\(filter)", as: QueueDocument.self)
-            Output.write(lines || connection.json ? try QueueView.jsonLines(queue) : QueueView.render(queue))
+            try Output.write(lines || connection.json ? QueueView.jsonLines(queue) : QueueView.render(queue))
         }
     }
 }
@@ -75,7 +75,7 @@ struct MetricsCommand: ParsableCommand {
         try CommandEnd.explain { () throws(Failure) in
             let reply = try connection.client().send("GET", "/metrics")
             guard reply.isSuccess else { throw reply.failure }
-            Output.write(reply.text)
+            try Output.write(reply.text)
         }
     }
 }
@@ -92,11 +92,11 @@ struct HealthCommand: ParsableCommand {
             guard reply.isSuccess || reply.status == 503 else { throw reply.failure }
             let health = try reply.decode(HealthDocument.self)
             if connection.json {
-                Output.write(reply.text)
+                try Output.write(reply.text)
             } else {
                 for check in health.checks {
                     let message = check.message.isEmpty ? "" : ": \(check.message)"
-                    Output.write("\(check.ok ? "ok  " : "FAIL")  \(check.name)\(message)")
+                    try Output.write("\(check.ok ? "ok  " : "FAIL")  \(check.name)\(message)")
                 }
             }
             guard health.ok else { throw Failure(.unavailable, "memvpd", "is not well") }
@@ -117,8 +117,10 @@ struct CheckCommand: ParsableCommand {
                 throw Failure(.notFound, spec, "is not there or cannot be read")
             }
             let tasks = try TaskSpec(yaml: [UInt8](bytes), named: spec).tasks.map(\.id)
-            guard connection.json else { return Output.write("\(spec): good; tasks: \(tasks.joined(separator: ", "))") }
-            Output.write(String(decoding: try ControlJSON.encode(["tasks": tasks]), as: UTF8.self))
+            guard connection.json else {
+                return try Output.write("\(spec): good; tasks: \(tasks.joined(separator: ", "))")
+            }
+            try Output.write(String(decoding: ControlJSON.encode(["tasks": tasks]), as: UTF8.self))
         }
     }
 }

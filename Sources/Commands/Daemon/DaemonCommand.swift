@@ -29,7 +29,7 @@ public struct DaemonCommand: AsyncParsableCommand {
     public func run() async throws {
         try await CommandEnd.explain { () async throws(Failure) in
             let effective = try EffectiveConfiguration(file: config)
-            if checkConfig { return print(effective.description, terminator: "") }
+            if checkConfig { return try Output.write(effective.description) }
             let mode: DaemonMode = once ? .once : .service
             let log = LogLines.logger(effective.configuration.log)
             try await DaemonLauncher.run(effective, mode: mode, log: log)

@@ -23,17 +23,21 @@ public struct MemvpCommand: ParsableCommand {
     /// - Returns: the exit code: 64 for a wrong command line, a failure's own code, 0 for success and for help.
     public static func execute(_ arguments: [String]) -> Int32 {
         do {
-            var command = try parseAsRoot(arguments)
-            try command.run()
+            do {
+                var command = try parseAsRoot(arguments)
+                try command.run()
+            } catch let error where exitCode(for: error).rawValue == 0 {
+                // Help that was asked for.
+                try Output.write(fullMessage(for: error))
+            }
             return 0
         } catch let failure as Failure {
             ToolboxTerminal.complain(failure)
             return failure.code.exitCode.rawValue
         } catch {
-            let code = exitCode(for: error).rawValue
             let text = fullMessage(for: error)
-            if code == 0 { print(text) } else if !text.isEmpty { ToolboxTerminal.write(text + "\n") }
-            return code
+            if !text.isEmpty { ToolboxTerminal.write(text + "\n") }
+            return exitCode(for: error).rawValue
         }
     }
 }

@@ -62,17 +62,17 @@ struct ToolboxPhotoOptions: ParsableArguments {
         case .success(let result) where writesJSON:
             let record = ToolboxRecord(
                 image: request.image, answer: result.answer, kernels: kernels, warnings: result.warnings)
-            ToolboxTerminal.printRecord(try ToolboxJSON.line(record))
+            try Output.write(ToolboxJSON.line(record))
         case .success(let result):
             let name = photos.count > 1 ? "\(request.image): " : ""
             let certainty =
                 result.answer.probabilities == nil ? "" : " (\(ToolboxTime.rounded(result.answer.confidence, 3)))"
-            print("\(name)\(result.answer.text)\(certainty)")
+            try Output.write("\(name)\(result.answer.text)\(certainty)\n")
             for warning in result.warnings { ToolboxTerminal.write("memvp: \(request.image): \(warning)\n") }
         case .failure(let failure):
             if writesJSON {
                 let record = ToolboxRecord(image: request.image, failure: failure)
-                ToolboxTerminal.printRecord(try ToolboxJSON.line(record))
+                try Output.write(ToolboxJSON.line(record))
             } else {
                 ToolboxTerminal.complain(failure)
             }

@@ -23,11 +23,15 @@ struct ToolboxAverage: ParsableCommand {
     @Option(help: ArgumentHelp("The adapter to write.", valueName: "adapter.gguf"))
     var out: String
 
+    @Flag(help: "Write what was made as JSON.")
+    var json = false
+
     func validate() throws {
         if adapters.count < 2 { throw ValidationError("A mean needs two adapters or more.") }
     }
 
     func run() throws {
+        try ToolboxOutput.check(out, reading: adapters, bundle: base)
         let bundle = try ModelBundle(path: base)
         let (configuration, tensors) = try AdapterFile.mean(of: adapters, base: bundle.base)
         // What cannot be served is not written.
@@ -39,6 +43,18 @@ struct ToolboxAverage: ParsableCommand {
         try bundle.check(mean, named: named)
         try AdapterFile.write(
             configuration, tensors: tensors, base: bundle.base, name: "\(bundle.description.name) adapter", to: out)
-        print("\(out): the mean of \(adapters.count) adapters")
+        let report = ToolboxAverageReport(
+            adapter: out, base: base, from: adapters, sha256: try ModelBundle.sha256(ofFile: out))
+        try Output.write(json ? ToolboxJSON.line(report) : "\(out): the mean of \(adapters.count) adapters")
     }
+}
+
+/// What `average --json` prints.
+struct ToolboxAverageReport: Encodable {
+    /// The file that was written.
+    var adapter: String
+    var base: String
+    /// The adapters that it is the mean of.
+    var from: [String]
+    var sha256: String
 }

@@ -51,7 +51,7 @@ struct ToolboxBenchServing: ParsableCommand {
         let path = photo ?? Self.standardPhoto
         let bytes = try ToolboxFile.read(path, limit: ImageLimits().maxBytes)
         let report = try ToolboxBenchmark(options: model, photo: bytes, photoPath: path, runs: runs).run()
-        print(json ? try ToolboxJSON.line(report) : report.text)
+        try Output.write(json ? ToolboxJSON.line(report) : report.text)
     }
 }
 

@@ -46,7 +46,7 @@ struct ToolboxBenchPrompting: ParsableCommand {
 
     func run() throws {
         let report = try measure()
-        print(json ? try ToolboxJSON.line(report) : report.text)
+        try Output.write(json ? ToolboxJSON.line(report) : report.text)
     }
 
     /// Measures at each number of slots in turn.

@@ -50,9 +50,10 @@ struct ToolboxConvertDefault: ParsableCommand {
             ) { progress.show($0, $1, of: megabytes, "MB") }
         }
         if json {
-            print(try ToolboxJSON.line(["bundle": out, "precision": precision.rawValue]))
+            try Output.write(ToolboxJSON.line(["bundle": out, "precision": precision.rawValue]))
         } else {
-            print("\(out): \(precision.rawValue) bundle. It answers when it has an adapter: memvp convert adapter")
+            try Output.write(
+                "\(out): \(precision.rawValue) bundle. It answers when it has an adapter: memvp convert adapter")
         }
     }
 }
@@ -107,9 +108,9 @@ struct ToolboxConvertAdapter: ParsableCommand {
     func run() throws {
         try BundleBuilder.addAdapter(source, name: name, kinds: kinds ?? [], lambda: lambda, scale: scale, to: base)
         if json {
-            print(try ToolboxJSON.line(["adapter": name, "bundle": base, "tasks": tasks]))
+            try Output.write(ToolboxJSON.line(["adapter": name, "bundle": base, "tasks": tasks]))
         } else {
-            print("\(base): adapter \(name) for \(tasks)")
+            try Output.write("\(base): adapter \(name) for \(tasks)")
         }
     }
 }

@@ -70,6 +70,7 @@ struct ToolboxConvertGGUF: ParsableCommand {
             guard !FileManager.default.fileExists(atPath: out) else {
                 throw Failure(.cannotCreate, out, "exists already", hint: "Remove it first, or choose another --out.")
             }
+            try ToolboxOutput.spare([], bundle: exported, from: out)
             let megabytes = ToolboxFile.megabytes("\(exported)/language.gguf")
             try BundleBuilder.exportLanguage(exported, to: out) { progress.show($0, $1, of: megabytes, "MB") }
             progress.end()
@@ -90,6 +91,6 @@ struct ToolboxConvertGGUF: ParsableCommand {
     }
 
     private func report(_ text: String, _ record: [String: String]) throws {
-        print(json ? try ToolboxJSON.line(record) : text)
+        try Output.write(json ? ToolboxJSON.line(record) : text)
     }
 }

@@ -59,9 +59,9 @@ struct ToolboxConvertOfficial: ParsableCommand {
             ) { progress.show($0, $1) }
         }
         if json {
-            print(try ToolboxJSON.line(["bundle": out, "precision": precision.rawValue]))
+            try Output.write(ToolboxJSON.line(["bundle": out, "precision": precision.rawValue]))
         } else {
-            print("\(out): \(precision.rawValue) bundle")
+            try Output.write("\(out): \(precision.rawValue) bundle")
         }
     }
 }

@@ -25,16 +25,19 @@ struct ToolboxDataOptions: ParsableArguments {
     @Flag(help: "Write what was made as JSON.")
     var json = false
 
-    func rows(split: String? = nil) throws(Failure) -> [ExampleRow] {
-        try ExampleRows.read(path: data, splits: ExampleRows.splits(split), badRows: onBadRow) {
-            ToolboxTerminal.write("memvp: \($0) (left out)\n")
+    /// The rows with their lines, bad ones named and counted.
+    ///
+    /// - Throws: the reader's failures; `cannot_create` and the like where the file to write could not be, or is what is read.
+    func lines(_ bad: inout Int, split: String? = nil) throws(Failure) -> RowLines {
+        try ToolboxOutput.check(out, reading: [data])
+        var count = 0
+        let lines = try ExampleRows.lines(path: data, splits: ExampleRows.splits(split), badRows: onBadRow) { row in
+            count += 1
+            ToolboxEvalOptions.name(row)
         }
-    }
-
-    func write(_ rows: [ExampleRow]) throws(Failure) {
-        try ExampleRows.write(rows, to: out)
-        let report = ToolboxDataReport(rows)
-        print(json ? try ToolboxJSON.line(report) : report.text)
+        bad += count
+        try ToolboxOutput.spare(lines.rows.map(\.image), from: out)
+        return lines
     }
 }
 
@@ -47,11 +50,19 @@ struct ToolboxDataReport: Encodable {
     }
 
     var rows: Int
+    /// Rows that were left out; nil where nothing is.
+    var badRows: Int?
     /// Split, kind.
     var splits: [String: [String: Kind]]
 
-    init(_ rows: [ExampleRow]) {
+    enum CodingKeys: String, CodingKey {
+        case rows, splits
+        case badRows = "bad_rows"
+    }
+
+    init(_ rows: [ExampleRow], badRows: Int? = nil) {
         self.rows = rows.count
+        self.badRows = badRows
         splits = [:]
         var photos: [String: Set<String>] = [:]
         for row in rows {
@@ -70,7 +81,7 @@ struct ToolboxDataReport: Encodable {
     }
 
     var text: String {
-        var lines = ["\(rows) rows"]
+        var lines = ["\(rows) rows" + (badRows.map { ", \($0) bad rows left out" } ?? "")]
         for (split, kinds) in splits.sorted(by: { $0.key < $1.key }) {
             for (name, kind) in kinds.sorted(by: { $0.key < $1.key }) {
                 let answers = kind.answers.sorted { ($1.value, $0.key) < ($0.value, $1.key) }
@@ -127,14 +138,17 @@ struct ToolboxDataDerive: ParsableCommand {
     }
 
     func run() throws {
+        var bad = 0
         let rows = DerivedQuestions.derive(
-            from: try options.rows(split: split),
+            from: try options.lines(&bad, split: split).rows,
             options: DerivedQuestions.Options(
                 seed: seed, things: things, agreeing: agreeing, kinds: wanted ?? DerivedQuestions.Kind.usual))
         guard !rows.isEmpty else {
             throw Failure(.specInvalid, options.data, "has no captions that a question could be derived from")
         }
-        try options.write(rows)
+        try ExampleRows.write(rows, to: options.out)
+        let report = ToolboxDataReport(rows, badRows: bad)
+        try Output.write(options.json ? ToolboxJSON.line(report) : report.text)
     }
 }
 
@@ -144,7 +158,7 @@ struct ToolboxDataSplit: ParsableCommand {
         commandName: "split", abstract: "Hold a part of the photos out.",
         discussion: """
             Which photos are held out depends on their names alone, so all rows of a photo go together, and a photo that is \
-            added moves no other.
+            added moves no other. Rows keep all that they have but for image and split.
             """)
 
     @OptionGroup var options: ToolboxDataOptions
@@ -162,11 +176,19 @@ struct ToolboxDataSplit: ParsableCommand {
         guard part > 0, part < 1 else {
             throw ValidationError("--part is \(part); it must be above 0 and below 1.")
         }
+        guard !to.allSatisfy(\.isWhitespace), to != "all" else {
+            throw ValidationError("--to is '\(to)'; name the split that the photos go to, such as dev.")
+        }
         guard from != to else { throw ValidationError("--from and --to are both '\(to)': no photo would move.") }
     }
 
     func run() throws {
-        try options.write(ExampleRows.holdOut(part, of: options.rows(), in: options.data, from: from, to: to))
+        var bad = 0
+        let lines = try options.lines(&bad)
+        let rows = try ExampleRows.holdOut(part, of: lines.rows, in: options.data, from: from, to: to)
+        try ExampleRows.write(rows, in: lines, to: options.out)
+        let report = ToolboxDataReport(rows, badRows: bad)
+        try Output.write(options.json ? ToolboxJSON.line(report) : report.text)
     }
 }
 
@@ -195,9 +217,10 @@ struct ToolboxDataImportEasyVQA: ParsableCommand {
     var json = false
 
     func run() throws {
+        try ToolboxOutput.check(out, reading: ["train", "test"].map { "\(folder)/\($0)/questions.json" })
         let rows = try EasyVQA.rows(folder: folder, suffix: suffix)
         try ExampleRows.write(rows, to: out)
         let report = ToolboxDataReport(rows)
-        print(json ? try ToolboxJSON.line(report) : report.text)
+        try Output.write(json ? ToolboxJSON.line(report) : report.text)
     }
 }

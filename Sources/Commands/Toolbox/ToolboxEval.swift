@@ -89,9 +89,9 @@ struct ToolboxEvalPerplexity: ParsableCommand {
             perplexity: exp(scorer.total / Double(max(1, scorer.tokens))), tokens: scorer.tokens, captions: count,
             images: scorer.images, badRows: bad.count, kernels: scorer.kernels, precision: scorer.precision)
         if json {
-            print(try ToolboxJSON.line(report))
+            try Output.write(ToolboxJSON.line(report))
         } else {
-            print(
+            try Output.write(
                 "perplexity \(ToolboxTime.rounded(report.perplexity, 4)) over \(report.tokens) tokens of "
                     + "\(report.captions) captions, \(report.images) images, \(report.badRows) bad rows (\(report.precision), "
                     + "\(report.kernels))")
@@ -107,7 +107,9 @@ struct ToolboxEvalPerplexity: ParsableCommand {
         }
         bad += found
         let captions = rows.compactMap { row in row.task.caption.map { (row: row, text: $0) } }
-        guard !captions.isEmpty else { throw Failure(.specInvalid, data, "has no caption") }
+        guard !captions.isEmpty else {
+            throw ToolboxEvalOptions.none(of: "caption", in: data, others: "questions, which memvp eval vqa scores")
+        }
         return Array(captions.prefix(limit ?? captions.count))
     }
 }

@@ -40,6 +40,11 @@ struct ToolboxEvalOptions: ParsableArguments {
         return rows
     }
 
+    /// What a command ends with whose data has rows, but none that it evaluates.
+    static func none(of kind: String, in data: String, others: String) -> Failure {
+        Failure(.specInvalid, data, "has no \(kind)", hint: "The rows that were read are \(others).")
+    }
+
     /// Writes a bad row to standard error.
     static func name(_ row: BadRow) { ToolboxTerminal.write("memvp: \(row) (left out)\n") }
 
@@ -83,6 +88,10 @@ struct ToolboxEvalCaptions: ParsableCommand {
     func run() throws {
         var bad = 0
         let rows = ExampleRows.captions(in: try options.rows(&bad), photos: limit)
+        guard !rows.isEmpty else {
+            throw ToolboxEvalOptions.none(
+                of: "caption", in: options.data, others: "questions, which memvp eval vqa scores")
+        }
         let answerer = try options.answerer(for: .caption)
         var progress = ToolboxProgress()
         defer { progress.end() }
@@ -92,7 +101,7 @@ struct ToolboxEvalCaptions: ParsableCommand {
         progress.end()
         evaluation.badRows.forEach(ToolboxEvalOptions.name)
         let report = ToolboxCaptionReport(evaluation, badRows: bad, options: options, answerer: answerer)
-        print(options.json ? try ToolboxJSON.line(report) : report.text(options.sight))
+        try Output.write(options.json ? ToolboxJSON.line(report) : report.text(options.sight))
     }
 }
 
@@ -164,6 +173,10 @@ struct ToolboxEvalVQA: ParsableCommand {
     func run() throws {
         var bad = 0
         let rows = ExampleRows.questions(in: try options.rows(&bad), first: limit)
+        guard !rows.isEmpty else {
+            throw ToolboxEvalOptions.none(
+                of: "question", in: options.data, others: "captions, which memvp eval captions scores")
+        }
         let answerer = try options.answerer(for: .ask)
         // The majority answer needs the training rows' answers; what is wrong with those rows is not this command's matter.
         let training = ExampleRows.questions(
@@ -178,7 +191,7 @@ struct ToolboxEvalVQA: ParsableCommand {
         let report = ToolboxAnswerReport(
             evaluation, majorityFrom: training.isEmpty ? "evaluated" : "train", badRows: bad, options: options,
             answerer: answerer)
-        print(options.json ? try ToolboxJSON.line(report) : report.text(options.sight))
+        try Output.write(options.json ? ToolboxJSON.line(report) : report.text(options.sight))
     }
 }
 

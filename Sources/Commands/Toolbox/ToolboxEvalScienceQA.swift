@@ -62,7 +62,7 @@ struct ToolboxEvalScienceQA: ParsableCommand {
 
     func run() throws {
         let (report, failure) = try measure()
-        print(json ? try ToolboxJSON.line(report) : report.text)
+        try Output.write(json ? ToolboxJSON.line(report) : report.text)
         if let failure { throw ArgumentParser.ExitCode(failure.code.exitCode.rawValue) }
     }
 

@@ -25,10 +25,10 @@ struct ToolboxInspect: ParsableCommand {
         }
         if isDirectory {
             let report = try ToolboxBundleReport(path)
-            print(json ? try ToolboxJSON.line(report) : report.text)
+            try Output.write(json ? ToolboxJSON.line(report) : report.text)
         } else {
             let report = try ToolboxFileReport(path)
-            print(json ? try ToolboxJSON.line(report) : report.text)
+            try Output.write(json ? ToolboxJSON.line(report) : report.text)
         }
     }
 }

@@ -13,9 +13,12 @@ enum ToolboxModel {
     ///
     /// - Throws: the file's failures; `adapter_mismatch` for another base.
     static func additional(_ name: String?, in bundle: ModelBundle) throws(Failure) -> [String: Adapter] {
-        guard let name, name.hasSuffix(".gguf") else { return [:] }
-        return [name: try bundle.openAdapter(path: name)]
+        guard let path = file(of: name) else { return [:] }
+        return [path: try bundle.openAdapter(path: path)]
     }
+
+    /// The file that `name` is; nil for an adapter of the bundle.
+    static func file(of name: String?) -> String? { name.flatMap { $0.hasSuffix(".gguf") ? $0 : nil } }
 
     /// The adapter called `name` or in the file `name`, or the one that the bundle names for `kind`.
     ///

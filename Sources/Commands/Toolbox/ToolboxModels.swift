@@ -31,13 +31,14 @@ struct ToolboxModelsPack: ParsableCommand {
         guard !FileManager.default.fileExists(atPath: out) else {
             throw Failure(.cannotCreate, out, "exists already", hint: "Remove it first, or choose another --out.")
         }
+        try ToolboxOutput.spare([], bundle: bundle, from: out)
         var progress = ToolboxProgress()
         defer { progress.end() }
         let megabytes = ToolboxFile.megabytes("\(bundle)/language.gguf")
         try ModelPack.pack(bundle, to: out) { progress.show("packing", $0, of: megabytes, "MB") }
         progress.end()
         let hash = try ModelBundle.sha256(ofFile: out)
-        print(json ? try ToolboxJSON.line(["archive": out, "sha256": hash]) : "\(out): SHA-256 \(hash)")
+        try Output.write(json ? ToolboxJSON.line(["archive": out, "sha256": hash]) : "\(out): SHA-256 \(hash)")
     }
 }
 
@@ -74,11 +75,12 @@ struct ToolboxModelsInstall: ParsableCommand {
         if json {
             var record = ["model": installed.name, "path": installed.path]
             record["backup"] = installed.backup
-            return print(try ToolboxJSON.line(record))
+            return try Output.write(ToolboxJSON.line(record))
         }
-        print("\(installed.path): \(installed.name)")
+        try Output.write("\(installed.path): \(installed.name)")
         if let backup = installed.backup {
-            print("\(backup): the model that was there. A running memvpd takes the new one with memvpctl reload.")
+            try Output.write(
+                "\(backup): the model that was there. A running memvpd takes the new one with memvpctl reload.")
         }
     }
 

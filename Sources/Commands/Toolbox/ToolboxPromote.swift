@@ -97,9 +97,20 @@ struct ToolboxPromote: ParsableCommand {
             guard !demands.contains(where: { $0.metric == metric }) else {
                 throw ValidationError("--at-least names \(metric.rawValue) twice.")
             }
+            try Self.check(floor ?? 0, as: "--at-least", of: metric)
+            try Self.check(by, as: "--by", of: metric)
             demands.append(AdapterDemand(metric: metric, floor: floor, margin: by))
         }
         return demands
+    }
+
+    /// That a score of the metric can be so high: what cannot be reached is a per cent where a fraction is meant.
+    private static func check(_ value: Double, as option: String, of metric: AdapterMetric) throws {
+        guard !metric.range.contains(value) else { return }
+        let most = Int(metric.range.upperBound)
+        throw ValidationError(
+            "\(option) asks for \(value) of \(metric.rawValue), which is 0 to \(most)"
+                + (most == 1 ? ": scores are fractions, 62 % is 0.62." : "."))
     }
 
     /// The kinds of `--for`, each once; nil without it.
@@ -123,11 +134,12 @@ struct ToolboxPromote: ParsableCommand {
         }
         let bundle = try model.bundle()
         let kinds = try kinds() ?? (bundle.adapters[name] != nil ? [] : Self.kinds(of: demands))
-        try check(demands, for: kinds, in: bundle.description)
+        let place = PromotionPlace(name: name, kinds: kinds, bundle: bundle)
+        try check(demands, for: place.tasks)
+        try BundleBuilder.checkPromotion(of: name, to: bundle.path)
         // The hash comes first: what is evaluated must be what is installed.
         let hash = try ModelBundle.sha256(ofFile: adapter)
         let candidate = try bundle.openAdapter(path: adapter)
-        let place = PromotionPlace(name: name, kinds: kinds, bundle: bundle)
         let answerer = try Answerer(
             bundle: bundle, compute: model.compute(), batch: 32, additional: [PromotionPlace.candidate: candidate])
         var progress = ToolboxProgress()
@@ -141,14 +153,15 @@ struct ToolboxPromote: ParsableCommand {
         badRows.forEach(ToolboxEvalOptions.name)
         var report = ToolboxPromotionReport(place, comparisons, hash: hash)
         guard comparisons.allSatisfy(\.isMet) else {
-            if json { print(try ToolboxJSON.line(report)) }
+            if json { try Output.write(ToolboxJSON.line(report)) }
             throw Failure(
                 .adapterWorse, adapter, comparisons.filter { !$0.isMet }.map(\.shortfall).joined(separator: "; "),
                 hint: "\(bundle.path) is as it was. Train on, or ask for less.")
         }
         let isNew = try BundleBuilder.promote(adapter, hash: hash, name: name, kinds: kinds, to: bundle)
         report.promoted = isNew
-        print(json ? try ToolboxJSON.line(report) : report.text)
+        report.tasks = place.tasks.map(\.rawValue)
+        try Output.write(json ? ToolboxJSON.line(report) : report.text)
     }
 
     private func rollBack() throws {
@@ -156,23 +169,19 @@ struct ToolboxPromote: ParsableCommand {
         let tasks = Self.tasks(of: name, in: description)
         let isThere = BundleBuilder.file(of: name, in: description) != nil
         if json {
-            return print(
-                try ToolboxJSON.line(
+            return try Output.write(
+                ToolboxJSON.line(
                     ToolboxRollbackReport(adapter: name, bundle: model.model, isThere: isThere, tasks: tasks)))
         }
         let use = tasks.isEmpty ? "no task by default" : tasks.joined(separator: ", ")
-        print(
+        try Output.write(
             "\(model.model): "
                 + (isThere ? "the former adapter \(name) is back, for \(use)" : "the adapter \(name) is out again"))
-        print("A running memvpd follows with memvpctl reload; --rollback once more undoes this.")
+        try Output.write("A running memvpd follows with memvpctl reload; --rollback once more undoes this.")
     }
 
-    /// Every task that the new adapter will answer, be it by `kinds` or because its name has the task now, has something to show; and
-    /// where `--for` says which, nothing else is judged.
-    private func check(
-        _ demands: [AdapterDemand], for kinds: [TaskKind], in description: ModelDescription
-    ) throws {
-        let answered = TaskKind.allCases.filter { kinds.contains($0) || description.adapters[$0] == name }
+    /// Every task that the new adapter will answer has something to show; and where `--for` says which, nothing else is judged.
+    private func check(_ demands: [AdapterDemand], for answered: [TaskKind]) throws {
         for demand in demands where tasks != nil && !answered.contains(demand.metric.kind) {
             throw ValidationError(
                 "--at-least \(demand.metric.rawValue) judges \(demand.metric.kind.rawValue), which --for leaves out.")
@@ -205,6 +214,11 @@ struct PromotionPlace {
     /// The kinds of task that it takes over.
     let kinds: [TaskKind]
     let bundle: ModelBundle
+
+    /// The kinds that it will answer: those that it takes over, and those that its name has now.
+    var tasks: [TaskKind] {
+        TaskKind.allCases.filter { kinds.contains($0) || bundle.description.adapters[$0] == name }
+    }
 
     /// The adapter that answers now what the new one would answer: of a task that it takes over, the task's; else the one
     /// of its name.
@@ -249,7 +263,7 @@ struct ToolboxPromotionReport: Encodable {
     var adapter: String
     var bundle: String
     var sha256: String
-    /// The tasks that it takes over; none where its name keeps what it has.
+    /// The tasks that use the adapter of its name now.
     var tasks: [String]
     var scores: [Score]
 
@@ -257,7 +271,7 @@ struct ToolboxPromotionReport: Encodable {
         adapter = place.name
         bundle = place.bundle.path
         sha256 = hash
-        tasks = place.kinds.map(\.rawValue)
+        tasks = ToolboxPromote.tasks(of: place.name, in: place.bundle.description)
         scores = comparisons.map {
             Score(
                 metric: $0.demand.metric.rawValue, new: $0.new, present: $0.present,
@@ -271,11 +285,17 @@ struct ToolboxPromotionReport: Encodable {
             let beside = score.present.map { "the present adapter \(ToolboxTime.rounded($0, 4))" } ?? "none was there"
             return "\(score.metric) \(ToolboxTime.rounded(score.new, 4)) on \(score.count); \(beside)"
         }
-        let end =
+        let change = promoted ? "is in place" : "is this file already"
+        let after =
             promoted
-            ? "\(bundle): adapter \(adapter) is in place. A running memvpd takes it with memvpctl reload; --rollback undoes it."
-            : "\(bundle): adapter \(adapter) is this file already; nothing was done."
-        return (lines + [end]).joined(separator: "\n")
+            ? "A running memvpd takes it with memvpctl reload; --rollback undoes it." : "Nothing was done."
+        return (lines + ["\(bundle): adapter \(adapter) \(change), \(use). \(after)"]).joined(separator: "\n")
+    }
+
+    /// Who asks it.
+    private var use: String {
+        guard tasks.isEmpty else { return "for \(tasks.joined(separator: ", "))" }
+        return "but no task uses it by default: --for gives it tasks, a task spec or `adapters` of memvpd.yaml names it"
     }
 }
 

@@ -3,7 +3,6 @@
 internal import ArgumentParser
 internal import Diagnostics
 internal import FineTuning
-internal import FoundationEssentials
 internal import MemVP
 internal import Specification
 internal import Tensor
@@ -48,6 +47,9 @@ struct ToolboxReport: ParsableCommand {
     @Option(help: "The page's title.")
     var title: String?
 
+    @Flag(help: "Write what the page says as JSON.")
+    var json = false
+
     func validate() throws {
         if data.isEmpty { throw ValidationError("Give --data.") }
         if let limit, limit < 1 { throw ValidationError("--limit is \(limit); it must be at least 1.") }
@@ -57,6 +59,8 @@ struct ToolboxReport: ParsableCommand {
     }
 
     func run() throws {
+        let inputs = data + [training.map { "\($0)/log.jsonl" }, ToolboxModel.file(of: adapter)].compactMap { $0 }
+        try ToolboxOutput.check(out, reading: inputs, bundle: model.model)
         let log = try training.map { (path) throws(Failure) in try TrainingLog(run: path) }
         let bundle = try model.bundle()
         let answerer = try Answerer(
@@ -74,11 +78,10 @@ struct ToolboxReport: ParsableCommand {
         defer { progress.end() }
         for file in data { try evaluate(file, answerer, &contents, &progress) }
         progress.end()
-        let page = ReportPage.html(contents)
-        do {
-            try Data(page.utf8).write(to: URL(filePath: out), options: .atomic)
-        } catch { throw Failure(.cannotCreate, out, "cannot be written: \(error)", hint: "Check its directory.") }
-        print("\(out): \(page.utf8.count) bytes")
+        let size = try ReportPage.write(contents, to: out)
+        let summary = ToolboxReportSummary(
+            contents, report: out, bytes: size, kernels: answerer.kernels, precision: bundle.precision.rawValue)
+        try Output.write(json ? ToolboxJSON.line(summary) : "\(out): \(size) bytes")
     }
 
     private func evaluate(
@@ -90,6 +93,7 @@ struct ToolboxReport: ParsableCommand {
             ToolboxEvalOptions.name(row)
         }
         let rows = ExampleRows.ofFirstPhotos(limit, in: read)
+        try ToolboxOutput.spare(rows.map(\.image), from: out)
         var bar = progress
         defer { progress = bar }
         func options(blind: Bool) -> EvaluationOptions {

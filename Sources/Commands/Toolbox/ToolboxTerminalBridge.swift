@@ -1,6 +1,4 @@
-// Standard error and flushing: the tool's only calls to C.
-//
-// Invariant: what a program reads goes to standard output, what is said about it to standard error.
+// Standard error. Invariant: what is said about results goes there, never the results themselves.
 
 internal import Diagnostics
 internal import Glibc
@@ -19,12 +17,6 @@ enum ToolboxTerminal {
 
     /// Writes a failure to standard error.
     static func complain(_ failure: Failure) { write("memvp: \(failure)\n") }
-
-    /// Prints one line and hands it to the reader at once: whoever sent the record may be waiting for it.
-    static func printRecord(_ line: String) {
-        print(line)
-        fflush(nil)
-    }
 
     /// Whether somebody is looking.
     static var isWatched: Bool { isatty(2) == 1 }

@@ -57,6 +57,8 @@ struct ToolboxTrace: ParsableCommand {
     }
 
     func run() throws {
+        let inputs = [image, pixels, promptFile, ToolboxModel.file(of: adapter)].compactMap { $0 }
+        try ToolboxOutput.check(out, reading: inputs, bundle: model.model)
         let bundle = try model.bundle()
         let compute = try model.compute()
         guard let text = String(validating: try ToolboxFile.read(promptFile, limit: 1 << 20), as: UTF8.self) else {
@@ -75,9 +77,10 @@ struct ToolboxTrace: ParsableCommand {
         try trace.write(to: out)
         let written = bundle.tokenizer.decode(ids)
         if json {
-            print(try ToolboxJSON.line(ToolboxTraceSummary(ids: ids, kernels: compute.kernels.name, text: written)))
+            try Output.write(
+                ToolboxJSON.line(ToolboxTraceSummary(ids: ids, kernels: compute.kernels.name, text: written)))
         } else {
-            print("\(out): \(trace.names.joined(separator: ", "))\n\(written)")
+            try Output.write("\(out): \(trace.names.joined(separator: ", "))\n\(written)")
         }
     }
 

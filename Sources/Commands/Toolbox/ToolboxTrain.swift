@@ -99,8 +99,8 @@ struct ToolboxTrain: ParsableCommand {
             valueName: "words|consensus|cider"))
     var reward = Reward.words
 
-    @Option(help: "Captions drawn of each photo with --reward cider; --batch counts them.")
-    var samples = 4
+    @Option(help: "Captions drawn of each photo with --reward cider, by default 4; --batch counts them.")
+    var samples: Int?
 
     @Option(
         help: "What a drawn caption's share of BLEU-4 counts beside its CIDEr-D, with --reward cider; by default 0.")
@@ -166,7 +166,7 @@ struct ToolboxTrain: ParsableCommand {
             ("hidden", hidden ?? 1, 1...8_192), ("checkpoint-every", checkpointEvery, 1...1_000_000),
             ("validate-every", validateEvery, 0...1_000_000), ("threads", threads ?? 1, 1...256),
             ("slots", slots ?? 1, 1...4_096), ("vision-rank", visionRank ?? 1, 1...4_096),
-            ("samples", samples, 2...64), ("views", views, 1...64),
+            ("samples", samples ?? 2, 2...64), ("views", views, 1...64),
         ] where !range.contains(value) {
             throw ValidationError(
                 "--\(name) is \(value); it must be \(range.lowerBound) to \(range.upperBound).")
@@ -175,25 +175,39 @@ struct ToolboxTrain: ParsableCommand {
             throw ValidationError(
                 "--feature-blocks is \(featureBlocks); it must be result, or numbers from 0 like 20,19,14.")
         }
-        if let bleuWeight {
-            guard reward == .cider else {
-                throw ValidationError("--bleu-weight counts for drawn captions, which only --reward cider draws.")
-            }
-            guard bleuWeight >= 0, bleuWeight.isFinite else {
-                throw ValidationError("--bleu-weight is \(bleuWeight); it must be a number, at least 0.")
+        if reward != .cider {
+            for (name, isGiven) in [("samples", samples != nil), ("bleu-weight", bleuWeight != nil)] where isGiven {
+                throw ValidationError("--\(name) counts for drawn captions, which only --reward cider draws.")
             }
         }
-        guard learningRate > 0, learningRate.isFinite, (projectorRate ?? 1) > 0, (projectorRate ?? 1).isFinite,
-            clip >= 0, clip.isFinite, weightDecay >= 0, weightDecay.isFinite, (0..<1).contains(dropout),
-            (0..<1).contains(average), (lambda ?? 1).isFinite, (scale ?? 1).isFinite
-        else {
-            throw ValidationError(
-                "--learning-rate and --projector-rate must be positive, --clip and --weight-decay at least 0, "
-                    + "--dropout and --average at least 0 and less than 1, --lambda and --scale numbers.")
+        try validateNumbers()
+    }
+
+    private func validateNumbers() throws {
+        for (name, value) in [("learning-rate", learningRate), ("projector-rate", projectorRate ?? 1)] {
+            try Self.check(name, value, "a number above 0", value > 0)
+        }
+        for (name, value) in [("weight-decay", weightDecay), ("clip", clip), ("bleu-weight", bleuWeight ?? 0)] {
+            try Self.check(name, value, "a number, at least 0", value >= 0)
+        }
+        for (name, value) in [("dropout", dropout), ("average", average)] {
+            try Self.check(name, value, "at least 0 and less than 1", (0..<1).contains(value))
+        }
+        for (name, value) in [("lambda", lambda ?? 1), ("scale", scale ?? 1)] {
+            try Self.check(name, value, "a number", true)
+        }
+    }
+
+    /// Refuses a value that is out of its range or no number at all, by the option's name.
+    private static func check(_ name: String, _ value: Float, _ range: String, _ isRight: Bool) throws {
+        guard isRight, value.isFinite else {
+            throw ValidationError("--\(name) is \(value); it must be \(range).")
         }
     }
 
     func run() throws {
+        // Not --initial: it is read before the adapter takes its place.
+        try ToolboxOutput.spare(data + validation, bundle: base, from: out)
         let model = ToolboxModelOptions.parsed(model: base, threads: threads)
         let bundle = try model.bundle()
         let compute = try model.compute()
@@ -208,19 +222,20 @@ struct ToolboxTrain: ParsableCommand {
             scale: scale,
             freezesVision: freezeVision, visionRank: visionRank,
             featureBlocks: featureBlocks.flatMap(Self.blocks), views: views, dropout: dropout, averaging: average,
-            weighsConsensus: reward == .consensus, rewardedSamples: reward == .cider ? samples : 0,
+            weighsConsensus: reward == .consensus, rewardedSamples: reward == .cider ? samples ?? 4 : 0,
             bleuWeight: bleuWeight == 0 ? nil : bleuWeight,
             validateEvery: validateEvery,
             checkpointEvery: checkpointEvery)
-        let view = ToolboxTrainingView(json: json)
+        let view = ToolboxTrainingView(json: json) { (line) throws(Failure) in try Output.write(line) }
         let trainer = try Trainer(
             bundle: bundle, compute: compute, configuration: configuration,
             files: Trainer.Files(output: out, run: run(of: out), cache: cacheDirectory, initial: initial),
             watch: view.show)
         ToolboxInterrupt.watch()
         let finished = try trainer.run(
-            training: training, validation: checking, badRows: policy, resume: resume, stop: ToolboxInterrupt.happened)
-        view.end(finished ? "\(out) is written." : "Stopped; --resume goes on from the checkpoint.")
+            training: training.rows, validation: checking.rows, badRows: policy, resume: resume,
+            unread: (training: training.bad, validation: checking.bad), stop: ToolboxInterrupt.happened)
+        try view.end(finished ? "\(out) is written." : "Stopped; --resume goes on from the checkpoint.")
         if !finished { throw ExitCode(75) }
     }
 
@@ -231,7 +246,10 @@ struct ToolboxTrain: ParsableCommand {
         return numbers.allSatisfy { $0.map { $0 >= 0 } ?? false } ? numbers.compactMap { $0 } : nil
     }
 
-    private func rows(_ paths: [String], _ split: String, _ policy: BadRowPolicy) throws(Failure) -> [ExampleRow] {
+    /// The rows of files, and how many were left out.
+    private func rows(
+        _ paths: [String], _ split: String, _ policy: BadRowPolicy
+    ) throws(Failure) -> (rows: [ExampleRow], bad: Int) {
         var rows: [ExampleRow] = []
         var bad = 0
         for path in paths {
@@ -241,7 +259,7 @@ struct ToolboxTrain: ParsableCommand {
             }
         }
         if bad > 0 { ToolboxTerminal.write("memvp: \(bad) bad rows were left out\n") }
-        return rows
+        return (rows, bad)
     }
 
     private func run(of output: String) -> String {

@@ -1,42 +1,70 @@
 // A training run as people and scripts see it: a line that rewrites itself, what is worth a line of its own, or JSON Lines.
+//
+// Invariants: with --json standard output has every event that the run's log has, in the same words. Warnings go to standard
+// error in any case. A run is worth more than its lines: what keeps them from standard output is told at its end.
 
 internal import Diagnostics
 internal import FineTuning
-internal import Glibc
 
 /// Shows the events of a run.
 final class ToolboxTrainingView {
     private let json: Bool
+    private let output: (String) throws(Failure) -> Void
+    /// What keeps lines from the output, if anything.
+    private var failure: Failure?
     private var progress = ToolboxProgress()
+    private var lastStep = 0
+    /// When the line that rewrites itself was last written: features that are at hand go by faster than anybody reads.
+    private var shown: ContinuousClock.Instant?
     /// The step and the tokens that this process began with: rate and time left are its own.
     private var before: (step: Int, tokens: Int, at: ContinuousClock.Instant)?
     private var badRows = 0
 
-    init(json: Bool) { self.json = json }
+    /// A view that writes its lines to `output`, each as it comes.
+    init(json: Bool, output: @escaping (String) throws(Failure) -> Void) {
+        self.json = json
+        self.output = output
+    }
 
     /// Shows one event.
     func show(_ event: Trainer.Event) {
         switch event {
-        case .features(let done, let all): progress.show("features", Double(done) / Double(max(1, all)))
+        case .features(let done, let all): advance("features", done, all)
+        case .validation(let done, let all): advance("validation after step \(lastStep)", done, all)
         case .badRow(let text):
             badRows += 1
             ToolboxTerminal.write("memvp: left out: \(text)\n")
         case .step(let record, let steps): step(record, steps)
         case .record(let record):
             progress.end()
+            lastStep = record.step
+            if record.event == "warning" {
+                ToolboxTerminal.write("memvp: warning: step \(record.step): \(record.note ?? "")\n")
+            }
             if json { return line(record) }
-            say(words(record))
+            if let words = words(record) { say(words) }
         }
     }
 
     /// Clears the progress line and says how it ended.
-    func end(_ words: String) {
+    ///
+    /// - Throws: what kept lines from the output.
+    func end(_ words: String) throws(Failure) {
         progress.end()
         if badRows > 0 { ToolboxTerminal.write("memvp: \(badRows) rows were left out\n") }
-        if !json { print(words) }
+        if !json { say(words) }
+        if let failure { throw failure }
+    }
+
+    private func advance(_ stage: String, _ done: Int, _ all: Int) {
+        let now = ContinuousClock.now
+        if done > 0, let shown, shown.duration(to: now) < .milliseconds(100) { return }
+        shown = now
+        progress.show(stage, done, of: all, unit: "rows")
     }
 
     private func step(_ record: TrainingRecord, _ steps: Int) {
+        lastStep = record.step
         if json { return line(record) }
         let (tokens, loss) = (record.tokens ?? 0, ToolboxTime.rounded(record.loss ?? 0, 3))
         guard let before else { return before = (record.step, tokens, .now) }
@@ -50,7 +78,8 @@ final class ToolboxTrainingView {
         if record.step % 50 == 0, !ToolboxTerminal.isWatched { say(line) }
     }
 
-    private func words(_ record: TrainingRecord) -> String {
+    /// An event as people read it; nil for one that is said elsewhere.
+    private func words(_ record: TrainingRecord) -> String? {
         switch record.event {
         case "validation":
             let loss = ToolboxTime.rounded(record.validationLoss ?? 0, 4)
@@ -63,17 +92,21 @@ final class ToolboxTrainingView {
         case "sample":
             return
                 "  \(record.image ?? ""): \(record.prompt ?? "") → \(record.answer ?? "")  [\(record.reference ?? "")]"
-        default: return "step \(record.step): \(record.event) \(record.note ?? "")"
+        case "warning", "end": return nil
+        default: return "step \(record.step): \(record.event), \(record.note ?? "")"
         }
     }
 
-    /// A line at once, where output goes to a file too: a run takes hours.
-    private func say(_ line: String) {
-        print(line)
-        fflush(nil)
+    private func line(_ record: TrainingRecord) {
+        do throws(Failure) {
+            say(try ToolboxJSON.line(record))
+        } catch { failure = error }
     }
 
-    private func line(_ record: TrainingRecord) {
-        if let line = try? ToolboxJSON.line(record) { say(line) }
+    private func say(_ line: String) {
+        guard failure == nil else { return }
+        do throws(Failure) {
+            try output(line)
+        } catch { failure = error }
     }
 }

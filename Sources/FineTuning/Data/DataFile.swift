@@ -1,7 +1,8 @@
-// Files that data sets name, read whole and within limits.
+// Files that data sets name, read whole and within limits, and files that are made of them, written whole or not at all.
 
 internal import Diagnostics
 internal import FoundationEssentials
+internal import ModelFile
 
 /// Files on disk.
 enum DataFile {
@@ -22,6 +23,16 @@ enum DataFile {
             throw Failure(.unreadable, path, "cannot be read", hint: "Check its permissions.")
         }
         return [UInt8](data)
+    }
+
+    /// Puts a file in its place, whole or not at all. One that stood there leaves it its owner and mode.
+    ///
+    /// - Throws: `cannot_create`, `permission_denied`, `no_space`, `input_output`.
+    static func write(_ bytes: [UInt8], to path: String) throws(Failure) {
+        let file = try OutputFile(path: path)
+        if let access = FileAccess(of: path) { file.grant(access) }
+        try file.write(bytes)
+        try file.commit()
     }
 
     /// What is wrong with a file that should be there, in words; nil for a regular file.

@@ -28,9 +28,10 @@ public struct ExampleRow: Sendable, Equatable {
     /// Whether it is a caption, not a question.
     public var isCaption: Bool { task.caption != nil }
 
-    /// The photo's path, ready to be opened.
+    /// The photo's path, ready to be opened; all rows of a photo that were read from one file have the same.
     public var image: String
-    /// The photo's path as the file has it, relative to the file as a rule: the same on every machine.
+    /// The photo's path as the file has it, relative to the file as a rule: the same on every machine. Of several spellings it
+    /// is the first, without `.` and doubled slashes.
     public var imageName: String
     /// What is to be learned or asked.
     public var task: Task

@@ -1,8 +1,9 @@
 // The reader of data sets in JSON Lines (docs/DATA.md).
 //
-// Invariants: rows come in the order of the file; a bad row costs itself alone, and is named by file and line. A photo is
-// looked for, not opened: whether it decodes is found out by whoever decodes it. Paths may lead anywhere: the file is its
-// user's own, and is read with the user's own rights.
+// Invariants: rows come in the order of the file; a bad row costs itself alone, and is named by file and line. All rows of a
+// photo have one path and one name, those of the first of them, however the others spell it: whoever groups rows by `image`
+// groups them by photo. A photo is looked for, not opened: whether it decodes is found out by whoever decodes it. Paths may lead
+// anywhere: the file is its user's own, and is read with the user's own rights.
 // Failure modes: `not_found`, `unreadable`, `not_regular_file` for the file; `spec_invalid` for a bad row under `stop`
 // and for a file without a row that can be used.
 
@@ -27,10 +28,17 @@ public enum ExampleRows {
     public static func read(
         path: String, splits: Set<String>? = nil, badRows: BadRowPolicy = .skip, report: (BadRow) -> Void = { _ in }
     ) throws(Failure) -> [ExampleRow] {
+        try lines(path: path, splits: splits, badRows: badRows, report: report).rows
+    }
+
+    /// Reads the rows of a file with the lines that they stand in; arguments and failures are those of `read`.
+    public static func lines(
+        path: String, splits: Set<String>? = nil, badRows: BadRowPolicy = .skip, report: (BadRow) -> Void = { _ in }
+    ) throws(Failure) -> RowLines {
         var bytes = try DataFile.read(path, limit: fileLimit)[...]
         if bytes.starts(with: [0xEF, 0xBB, 0xBF]) { bytes = bytes.dropFirst(3) }
         var reader = RowReader(path: path, splits: splits)
-        var rows: [ExampleRow] = []
+        var found = RowLines()
         var bad = 0
         var number = 0
         while !bytes.isEmpty {
@@ -40,7 +48,10 @@ public enum ExampleRows {
             number += 1
             if line.allSatisfy({ $0 == 0x20 || $0 == 0x0D || $0 == 0x09 }) { continue }
             do throws(RowFault) {
-                if let row = try reader.row(line, number: number) { rows.append(row) }
+                if let row = try reader.row(line, number: number) {
+                    found.rows.append(row)
+                    found.lines.append(line)
+                }
             } catch {
                 guard badRows == .skip else {
                     throw Failure(
@@ -51,7 +62,7 @@ public enum ExampleRows {
                 report(BadRow(file: path, line: number, reason: error.reason))
             }
         }
-        guard !rows.isEmpty else {
+        guard !found.rows.isEmpty else {
             let of = splits.map { " of the split \($0.sorted().joined(separator: ", "))" } ?? ""
             let why = bad == 0 ? "" : "; \(bad) bad rows were left out"
             let others = reader.others.sorted { $0.key < $1.key }.map { "\($0.key) (\($0.value) rows)" }
@@ -61,13 +72,14 @@ public enum ExampleRows {
                     ? "docs/DATA.md describes the format."
                     : "It has \(others.prefix(8).joined(separator: ", ")): name one of them as the split, or all.")
         }
-        return rows
+        return found
     }
 
     /// The splits that an option names: nil, which is all of them, for none and for `all`.
     public static func splits(_ name: String?) -> Set<String>? { name.flatMap { $0 == "all" ? nil : [$0] } }
 
-    /// Moves the rows of some photos of one split to another; a photo's name alone decides whether it goes.
+    /// Moves the rows of some photos of one split to another. A photo's name alone decides whether it goes, but for one that has
+    /// rows there already: the others follow them, so that no photo is on both sides.
     ///
     /// - Parameters:
     ///   - part: the part of the photos that goes, 0 to 1.
@@ -78,10 +90,11 @@ public enum ExampleRows {
         _ part: Double, of rows: [ExampleRow], in file: String, from: String = "train", to: String = "dev"
     ) throws(Failure) -> [ExampleRow] {
         let wanted = splits(from)
+        let held = Set(rows.filter { $0.split == to }.map(\.image))
         var moves = 0
         let after = rows.map { row in
             guard wanted?.contains(row.split) ?? true, row.split != to,
-                StableHash.fraction(of: row.imageName) < part
+                held.contains(row.image) || StableHash.fraction(of: row.imageName) < part
             else { return row }
             var moved = row
             moved.split = to
@@ -121,9 +134,29 @@ public enum ExampleRows {
     }
 }
 
+/// Rows with the lines that they were read from, for whoever writes them again with keys that nobody here knows.
+public struct RowLines: Sendable {
+    /// The rows.
+    public fileprivate(set) var rows: [ExampleRow] = []
+    /// The line of each row: parts of one copy of the file.
+    fileprivate(set) var lines: [ArraySlice<UInt8>] = []
+
+    fileprivate init() {}
+}
+
 /// Why a line is no row.
 private struct RowFault: Error {
     let reason: String
+}
+
+/// What rows of one photo have in common.
+private struct RowPhoto {
+    /// Its path, ready to be opened.
+    let path: String
+    /// Its path as the file has it.
+    let name: String
+    /// Why it cannot be used; nil for one that is there.
+    let fault: String?
 }
 
 /// Reads lines of one file; remembers which photos are there.
@@ -134,7 +167,10 @@ private struct RowReader {
     /// Rows of other splits than those wanted.
     private(set) var others: [String: Int] = [:]
     private let decoder = JSONDecoder()
-    private var faultOfImage: [String: String?] = [:]
+    /// By path, as the file spells it.
+    private var photos: [String: RowPhoto] = [:]
+    /// By what a photo is known by: as the first row of it has it.
+    private var first: [String: RowPhoto] = [:]
 
     init(path: String, splits: Set<String>?) {
         self.path = path
@@ -153,11 +189,11 @@ private struct RowReader {
         guard let name = record.image, !name.isEmpty else { throw RowFault(reason: "has no image") }
         guard !name.utf8.contains(0) else { throw RowFault(reason: "has an image path with a zero byte in it") }
         let (task, answers) = try task(record)
-        let image = name.hasPrefix("/") ? name : folder + name
-        if let fault = fault(ofImage: image) { throw RowFault(reason: "the photo \(name) \(fault)") }
+        let photo = photo(name)
+        if let fault = photo.fault { throw RowFault(reason: "the photo \(name) \(fault)") }
         return ExampleRow(
-            image: image, imageName: name, task: task, answers: answers, split: split, file: path, line: number,
-            kind: record.kind ?? record.type, isDerived: record.derived ?? false)
+            image: photo.path, imageName: photo.name, task: task, answers: answers, split: split, file: path,
+            line: number, kind: record.kind ?? record.type, isDerived: record.derived ?? false)
     }
 
     private func task(_ record: RowRecord) throws(RowFault) -> (ExampleRow.Task, [String]) {
@@ -191,14 +227,23 @@ private struct RowReader {
         return answers.first { counts[$0] == most }
     }
 
-    private mutating func fault(ofImage path: String) -> String? {
-        if let known = faultOfImage[path] { return known }
-        let fault = DataFile.fault(path)
-        faultOfImage[path] = .some(fault)
-        return fault
+    /// The photo that a row names. Other spellings of its path, and links to it, are the photo that was there first.
+    private mutating func photo(_ spelled: String) -> RowPhoto {
+        if let known = photos[spelled] { return known }
+        let path = spelled.hasPrefix("/") ? spelled : folder + spelled
+        var photo = RowPhoto(path: path, name: RealPath.tidy(spelled), fault: DataFile.fault(path))
+        if photo.fault == nil {
+            let identity = RealPath.identity(path)
+            photo = first[identity] ?? photo
+            first[identity] = photo
+        }
+        photos[spelled] = photo
+        return photo
     }
 
     private func record(_ line: ArraySlice<UInt8>) throws(RowFault) -> RowRecord {
+        let text = JSONLine(bytes: line)
+        guard !text.hasZero else { throw RowFault(reason: "is not an object in JSON: it has a zero byte") }
         do {
             return try decoder.decode(RowRecord.self, from: Data(line))
         } catch let error as DecodingError {
@@ -208,7 +253,7 @@ private struct RowReader {
             if case .valueNotFound(_, let context) = error, let key = context.codingPath.first {
                 throw RowFault(reason: "has a null in \(key.stringValue)")
             }
-            throw RowFault(reason: "is not an object in JSON")
+            throw RowFault(reason: "is not an object in JSON" + (text.fault.map { ": \($0)" } ?? ""))
         } catch { throw RowFault(reason: "is not an object in JSON") }
     }
 }

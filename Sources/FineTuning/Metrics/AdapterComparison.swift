@@ -29,6 +29,14 @@ public enum AdapterMetric: String, Sendable, CaseIterable {
         case .accuracy, .exact: .ask
         }
     }
+
+    /// The scores there are: parts of 1, but for CIDEr-D, which is a likeness times 10.
+    public var range: ClosedRange<Double> {
+        switch self {
+        case .ciderD: 0...10
+        case .bleu1, .bleu4, .rougeL, .accuracy, .exact: 0...1
+        }
+    }
 }
 
 /// What an adapter must reach.

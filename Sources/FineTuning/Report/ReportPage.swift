@@ -1,7 +1,9 @@
 // The report of an adapter: one HTML page with the loss curve, the metrics and photos with what was said about them.
 //
 // Invariants: the page loads nothing (its own policy forbids it, photos are data: addresses of bounded size), and every
-// text from outside is escaped.
+// text from outside is escaped. Its file appears whole or not at all.
+
+public import Diagnostics
 
 /// What a report tells.
 public struct ReportContents: Sendable {
@@ -72,6 +74,15 @@ public enum ReportPage {
     static let photoLimit = 512 << 10
     /// Bytes of all embedded photos.
     static let pageLimit = 16 << 20
+
+    /// Writes the page to a file; returns its size in bytes.
+    ///
+    /// - Throws: `cannot_create`, `permission_denied`, `no_space`, `input_output`.
+    public static func write(_ contents: ReportContents, to path: String) throws(Failure) -> Int {
+        let page = Array(html(contents).utf8)
+        try DataFile.write(page, to: path)
+        return page.count
+    }
 
     /// The page.
     public static func html(_ contents: ReportContents) -> String {

@@ -47,16 +47,21 @@ final class AnswerDrawing {
 
     /// The answers to each request, in the order of its samplings.
     ///
-    /// - Parameter dropout: what the adapter does not see of the photos.
+    /// - Parameters:
+    ///   - dropout: what the adapter does not see of the photos.
+    ///   - after: is told after each pass how many answers it ended; what it throws ends the work.
     /// - Throws: `model_invalid` when a parameter is not a number; `prompt_too_long`; the photo source's failures.
     func answers(
-        _ requests: [DrawingRequest], of adapter: TrainableAdapter, dropout: FeatureDropout? = nil
+        _ requests: [DrawingRequest], of adapter: TrainableAdapter, dropout: FeatureDropout? = nil,
+        after: (Int) throws(Failure) -> Void = { _ in }
     ) throws(Failure) -> [[TokenResult]] {
         var dropout = dropout
         let present = try Adapter(adapter.configuration, tensors: adapter.tensors, precision: bundle.precision)
         let projector = try VisualProjector(adapter: present, patches: bundle.vision.patches)
         var results = requests.map { [TokenResult?](repeating: nil, count: $0.samplings.count) }
         var places: [Int: (request: Int, answer: Int)] = [:]
+        // Whoever draws next has the engine to himself, however this ends.
+        defer { engine.cancel(Set(places.keys)) }
         var next = 0
         while next < requests.count || !engine.isIdle {
             while next < requests.count, engine.freeStreams > 0 {
@@ -64,10 +69,12 @@ final class AnswerDrawing {
                 for (answer, stream) in engine.submit(tasks).enumerated() { places[stream] = (next, answer) }
                 next += 1
             }
-            for (stream, result) in engine.step() {
+            let ended = engine.step()
+            for (stream, result) in ended {
                 guard let place = places.removeValue(forKey: stream) else { continue }
                 results[place.request][place.answer] = result
             }
+            try after(ended.count)
         }
         return results.map { $0.compactMap { $0 } }
     }

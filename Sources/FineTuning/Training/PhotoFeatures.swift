@@ -1,5 +1,9 @@
 // Photos to features, through the bundle's encoder: from the store on disk where the encoder is frozen, computed in every step
 // where adapters beside its blocks are trained.
+//
+// Invariant: a photo's keys follow from its bytes alone in both cases, and with them what is derived from keys: the
+// identity of a run's data, which a resumed run compares, and the channels that a step drops. Where a photo lies changes
+// nothing.
 
 internal import Diagnostics
 internal import FoundationEssentials
@@ -52,6 +56,19 @@ enum PhotoSource {
     }
 }
 
+/// Where the views of photos are found again by an encoder in training, which decodes them in every step.
+private final class PhotoPlaces {
+    /// By key.
+    private var places: [String: (path: String, view: PhotoView)] = [:]
+
+    func put(_ key: String, _ path: String, _ view: PhotoView) { places[key] = (path, view) }
+
+    func place(of key: String) throws(Failure) -> (path: String, view: PhotoView) {
+        guard let place = places[key] else { throw Failure(.internalError, key, "is the key of no photo of this run") }
+        return place
+    }
+}
+
 /// Finds the features of photos: computes what the store lacks, or checks that photos decode.
 final class PhotoFeatures {
     /// Where steps get features.
@@ -60,6 +77,7 @@ final class PhotoFeatures {
     private let vision: VisionWorker
     private let frozen: CLIPAdapters?
     private let layers: FeatureLayers
+    private let places: PhotoPlaces
     private var keys: [String: [String]] = [:]
 
     /// Features under `bundle`'s encoder with what `adapter` has beside its blocks; frozen ones are kept in `directory`.
@@ -67,16 +85,15 @@ final class PhotoFeatures {
         self.bundle = bundle
         vision = VisionWorker(bundle.vision, compute: compute)
         layers = adapter.configuration.layers
+        let places = PhotoPlaces()
+        self.places = places
         if let parameters = adapter.vision, !adapter.freezesVision, case .clip(let model) = bundle.vision {
             frozen = nil
             source = .trained(try VisionGradient(model: model, compute: compute, adapters: parameters)) {
                 key throws(Failure) in
-                // A key is the view's number and the path.
-                let parts = key.split(separator: " ", maxSplits: 1)
-                let (number, path) = (Int(parts[0]) ?? 0, String(parts[1]))
-                let bytes = try Self.bytes(path)
-                let hash = number > 1 ? ModelBundle.sha256(of: bytes) : ""
-                return try Self.prepared(bytes, path, bundle, PhotoViews.view(number, of: hash)).pixels
+                let place = try places.place(of: key)
+                let bytes = try Self.bytes(place.path)
+                return try Self.prepared(bytes, place.path, bundle, place.view).pixels
             }
             return
         }
@@ -102,25 +119,23 @@ final class PhotoFeatures {
     }
 
     /// The names under which a step asks for `views` views of the photo, the whole first, after their features were put into the
-    /// store if need be.
+    /// store if need be: those of `PhotoViews`, whatever the source.
     ///
     /// - Throws: the photo decoder's failures naming the photo; the store's.
     func keys(_ path: String, views: Int = 1) throws(Failure) -> [String] {
         if let known = keys[path], known.count >= views { return Array(known.prefix(views)) }
         let bytes = try Self.bytes(path)
-        var found: [String] = []
-        if case .stored(let store) = source {
-            let hash = ModelBundle.sha256(of: bytes)
-            for number in 0..<views {
-                let key = PhotoViews.key(number, of: hash)
-                found.append(key)
-                if store.holds(key) { continue }
+        let hash = ModelBundle.sha256(of: bytes)
+        let found = (0..<views).map { PhotoViews.key($0, of: hash) }
+        switch source {
+        case .stored(let store):
+            for (number, key) in found.enumerated() where !store.holds(key) {
                 let pixels = try Self.prepared(bytes, path, bundle, PhotoViews.view(number, of: hash)).pixels
                 try store.append(key, features: vision.encode(pixels.span, layers: layers.unscaled, adapters: frozen))
             }
-        } else {
+        case .trained:
             _ = try Self.prepared(bytes, path, bundle, .whole)
-            found = (0..<views).map { "\($0) \(path)" }
+            for (number, key) in found.enumerated() { places.put(key, path, PhotoViews.view(number, of: hash)) }
         }
         keys[path] = found
         return found

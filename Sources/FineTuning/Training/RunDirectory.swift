@@ -1,7 +1,8 @@
 // A run's directory, `adapter.train/`: log.jsonl, loss.svg, checkpoint.safetensors, adapter.gguf.
 //
-// Invariants: the log's lines are whole; on resuming, lines after the checkpoint's step are dropped, so the log tells one story. One
-// run at a time has the directory (flock(2)): two would cut each other's log and put each other's checkpoint back.
+// Invariants: the log's lines are whole; on resuming, lines after the checkpoint's step are dropped, so the log tells one
+// story. One run at a time has the directory (flock(2)): two would cut each other's log and put each other's checkpoint back.
+// What a save that was killed has left goes when the next run opens the directory.
 
 internal import Diagnostics
 internal import FoundationEssentials
@@ -11,7 +12,7 @@ internal import SystemPackage
 
 /// One line of log.jsonl. Which fields are there depends on `event`.
 public struct TrainingRecord: Codable, Sendable {
-    /// start, step, validation, sample, checkpoint, end.
+    /// start, step, validation, warning, sample, end.
     public var event: String
     /// Steps done.
     public var step: Int
@@ -41,11 +42,26 @@ public struct TrainingRecord: Codable, Sendable {
     public var answer: String?
     /// What the data says.
     public var reference: String?
-    /// Words for people: settings, counts, why a run ended.
+    /// Words for people: counts, what is wrong.
     public var note: String?
+    /// Rows to learn from that were left out.
+    public var badRows: Int?
+    /// Rows to validate on that were left out.
+    public var badValidationRows: Int?
+    /// The options that shape the run, with their values.
+    public var options: [String: String]?
+    /// The files that the run's rows come from.
+    public var data: [RunRows]?
+    /// The base that is trained on.
+    public var base: RunBase?
+    /// The adapter to begin with.
+    public var initial: String?
 
     enum CodingKeys: String, CodingKey {
-        case event, step, loss, tokens, seconds, exact, image, prompt, answer, reference, note
+        case event, step, loss, tokens, seconds, exact, image, prompt, answer, reference, note, options, data, base
+        case initial
+        case badRows = "bad_rows"
+        case badValidationRows = "bad_validation_rows"
         case ciderD = "cider_d"
         case learningRate = "learning_rate"
         case gradientNorm = "gradient_norm"
@@ -78,7 +94,7 @@ final class RunDirectory {
         self.path = path
         let wasThere = FileManager.default.fileExists(atPath: path)
         do {
-            try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+            try FolderBridge.make(path)
             lock = try FileDescriptor.open(FilePath(path), .readOnly, options: [.directory, .closeOnExec])
         } catch {
             throw Failure(.cannotCreate, path, "cannot hold the run: \(error)", hint: "Name another --out.")
@@ -96,6 +112,7 @@ final class RunDirectory {
     ///
     /// - Throws: the failures of writing it.
     func open(keepingUpTo step: Int?) throws(Failure) {
+        removeLeftovers()
         var kept: [UInt8] = []
         if let step {
             let lines = (FileManager.default.contents(atPath: logPath).map { [UInt8]($0) } ?? []).split(separator: 10)
@@ -111,6 +128,14 @@ final class RunDirectory {
         try file.write(kept)
         try file.commit()
         try reopen()
+    }
+
+    /// Saves that were killed leave files that nothing reads. The lock says that nobody is writing one now.
+    private func removeLeftovers() {
+        for name in (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
+        where name.hasPrefix(".memvp-") && name.hasSuffix(".partial") {
+            try? FileManager.default.removeItem(atPath: "\(path)/\(name)")
+        }
     }
 
     /// Opens the log that stands there, to append to it.
@@ -131,13 +156,26 @@ final class RunDirectory {
         try? lock.close()
     }
 
+    /// Whether the log has a validation of a step.
+    func hasValidation(of step: Int) -> Bool {
+        records.contains { $0.event == "validation" && $0.step == step }
+    }
+
     /// Appends a line.
-    func append(_ record: TrainingRecord) throws(Failure) {
-        records.append(record)
+    func append(_ record: TrainingRecord) throws(Failure) { try append([record]) }
+
+    /// Appends lines that belong together, in one write: a kill leaves all of them or none.
+    func append(_ new: [TrainingRecord]) throws(Failure) {
+        records += new
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
         do {
-            try log?.writeAll([UInt8](try encoder.encode(record)) + [10])
+            var lines: [UInt8] = []
+            for record in new {
+                lines += try encoder.encode(record)
+                lines.append(UInt8(ascii: "\n"))
+            }
+            try log?.writeAll(lines)
         } catch {
             let full = (error as? Errno) == .noSpace
             throw Failure(full ? .noSpace : .inputOutput, logPath, "cannot be written: \(error)")
@@ -153,8 +191,15 @@ final class RunDirectory {
         }
         let drawing = LossCurve.svg(
             training: points("step", \.loss), validation: points("validation", \.validationLoss))
-        guard FileManager.default.createFile(atPath: "\(path)/loss.svg", contents: Data(drawing.utf8)) else {
-            throw Failure(.cannotCreate, "\(path)/loss.svg", "cannot be written")
-        }
+        let file = try OutputFile(path: "\(path)/loss.svg")
+        try file.write(Array(drawing.utf8))
+        try file.commit()
+    }
+
+    /// What helps a run that cannot go on as it is; of files it names those that are there.
+    func advice(_ change: String = "another --out") -> String {
+        let isThere = FileManager.default.fileExists(atPath: adapterPath)
+        let adapter = isThere ? ", perhaps with the adapter of the last checkpoint (--initial \(adapterPath))" : ""
+        return "Begin again with \(change)\(adapter)."
     }
 }

@@ -14,13 +14,15 @@ struct StartingAdapter {
 
     /// Fresh parameters, in the measure of the encoder's features on the photos of `rows`.
     ///
-    /// - Throws: `configuration_invalid` for blocks that the encoder lacks or too few slots; what keeps photos from being encoded.
+    /// - Throws: `usage` for too few slots, and for options of a vision transformer where there is none;
+    ///   `configuration_invalid` for blocks that the encoder lacks; what keeps photos from being encoded.
     func fresh(_ rows: [ExampleRow]) throws(Failure) -> TrainableAdapter {
         let c = configuration
+        try checkVision()
         let slots = c.slots ?? bundle.vision.patches
         guard slots >= bundle.vision.patches else {
             throw Failure(
-                .configurationInvalid, "--slots \(slots)",
+                .usage, "--slots \(slots)",
                 "is fewer than the encoder's \(bundle.vision.patches) patches",
                 hint: "Leave --slots out, or give at least as many.")
         }
@@ -38,9 +40,11 @@ struct StartingAdapter {
 
     /// The parameters of the adapter at `path`, with rows added where more slots are asked for.
     ///
-    /// - Throws: those of `ModelBundle.openAdapter`; `configuration_invalid` where an option asks for what the adapter is not.
+    /// - Throws: those of `ModelBundle.openAdapter`; `usage` as above; `configuration_invalid` where an option asks for what
+    ///   the adapter is not.
     func adapter(at path: String) throws(Failure) -> TrainableAdapter {
         let c = configuration
+        try checkVision()
         // Whether it fits, and whether it holds numbers only: int8 would round one that is none away.
         _ = try bundle.openAdapter(path: path)
         let (shape, tensors) = try AdapterFile.tensors(path: path, base: bundle.base)
@@ -57,6 +61,16 @@ struct StartingAdapter {
 
     private static func name(_ blocks: [Int]) -> String {
         blocks.isEmpty ? "result" : blocks.map { "\($0)" }.joined(separator: ",")
+    }
+
+    /// Nothing can stand beside the blocks of a convolutional encoder, and an option that changes nothing is refused.
+    private func checkVision() throws(Failure) {
+        let rank = configuration.visionRank.map { "--vision-rank \($0)" }
+        let asked: String? = configuration.freezesVision ? "--freeze-vision" : rank
+        guard let asked, bundle.vision.trainableBlocks == 0 else { return }
+        throw Failure(
+            .usage, asked, "is about adapters beside a vision transformer's blocks, and \(bundle.path) has none",
+            hint: "Leave it out.")
     }
 
     /// An option that would be passed over in silence is refused.

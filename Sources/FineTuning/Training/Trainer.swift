@@ -1,7 +1,10 @@
 // A training run: data, steps, validations, samples, checkpoints, the finished adapter.
 //
-// Invariants: order and parameters follow from the seed and the step alone, so a resumed run equals one that was never stopped, to
-// the bit; the adapter file appears whole at the end. Failure modes: those of data, bundle and disk, each naming its file.
+// Invariants: order and parameters follow from the seed and the step alone, so a resumed run equals one that was never
+// stopped, to the bit; the adapter file appears whole at the end. Where both fall on one step, the checkpoint is written
+// before the validation: one that is cut short is made again by the run that goes on from there, so the log has each
+// validation once. Whoever watches is told every event that the log has. Failure modes: those of data, bundle and disk, each
+// naming its file; `usage` for a run whose numbers are none any more.
 
 public import Diagnostics
 internal import FoundationEssentials
@@ -17,13 +20,15 @@ internal import Vision
 public final class Trainer {
     /// What happens meanwhile, for whoever watches.
     public enum Event: Sendable {
-        /// Features of photos are computed: how many of how many photos.
+        /// Features of photos are computed: for how many of how many rows.
         case features(Int, Int)
         /// A photo or row was left out.
         case badRow(String)
         /// A step was done.
         case step(TrainingRecord, of: Int)
-        /// A validation, a sample or a note.
+        /// A validation goes on: how much of how much is done, in rows.
+        case validation(Int, Int)
+        /// Any other event of the log: a start, a validation, a sample, a warning, the end.
         case record(TrainingRecord)
     }
 
@@ -53,6 +58,8 @@ public final class Trainer {
     private static let sequences = 64
     /// Tokens at which drawn answers are cut: twice a long caption of the data.
     private static let longestAnswer = 40
+    /// How a validation ends that is stopped.
+    private static let stopped = Failure(.temporary, "", "was stopped")
 
     private let bundle: ModelBundle
     private let compute: Compute
@@ -64,7 +71,7 @@ public final class Trainer {
     private var tasks: [ExampleRow.Task] = []  // of `training`
     private var validation: [(row: ExampleRow, example: PreparedExample)] = []
     private var validationCount = 0  // rows that `validation` was drawn from
-    private var dataHash = ""
+    private var leftOut: (training: Int, validation: Int) = (0, 0)
 
     /// A run on `bundle`.
     public init(
@@ -81,40 +88,37 @@ public final class Trainer {
 
     /// Trains on `rows` until the last step or until `stop` says so, which saves a checkpoint.
     ///
-    /// - Parameter resume: go on from the run's checkpoint; without one the run begins.
+    /// - Parameters:
+    ///   - resume: go on from the run's checkpoint; without one the run begins.
+    ///   - unread: rows that were left out when the files were read, to be counted with those that are left out here.
+    ///   - stop: is asked between steps, and between the batches of a validation.
     /// - Returns: whether the run is complete and the adapter written.
     /// - Throws: the failures above.
     public func run(
         training rows: [ExampleRow], validation validationRows: [ExampleRow], badRows: BadRowPolicy, resume: Bool,
-        stop: () -> Bool
+        unread: (training: Int, validation: Int) = (0, 0), stop: () -> Bool
     ) throws(Failure) -> Bool {
         let directory = try RunDirectory(path: files.run)
-        try OutputFile.check(files.output)
+        try checkOutput()
         let hasCheckpoint = FileManager.default.fileExists(atPath: directory.checkpointPath)
         guard resume || !hasCheckpoint else {
             throw Failure(
                 .cannotCreate, files.run, "holds the checkpoint of a run, which a new one would overwrite",
                 hint: "Go on from it with --resume, name another --out, or remove the directory.")
         }
-        let start = StartingAdapter(bundle: bundle, compute: compute, configuration: configuration)
-        let adapter: TrainableAdapter
-        if let initial = files.initial {
-            adapter = try start.adapter(at: initial)
-        } else {
-            adapter = try start.fresh(rows)
-        }
+        leftOut = unread
+        let adapter = try startingAdapter(rows)
         let features = try PhotoFeatures(
             bundle: bundle, compute: compute, directory: files.cache, adapter: adapter)
         let limit = try longestText(beside: adapter.configuration.imageTokens)
         validationCount = validationRows.count
         let scored = ValidationRows.spread(validationRows, limit: configuration.validationLimit)
-        try prepare(rows, scored, features, limit, badRows, stop)
+        let data = try prepare(rows, scored, features, limit, badRows, stop)
+        let identity = RunIdentity(
+            configuration: configuration, base: base, dataHash: data.hash, rows: data.rows,
+            constants: adapter.constants)
         var done = 0
-        if hasCheckpoint {
-            done = try Checkpoint.restore(
-                adapter, configuration: configuration, dataHash: dataHash,
-                from: directory.checkpointPath)
-        }
+        if hasCheckpoint { done = try Checkpoint.restore(adapter, identity: identity, from: directory) }
         let runner = try TrainingStep(
             bundle: bundle, compute: compute, adapter: adapter, photos: features.source, rows: Self.rows,
             sequences: min(configuration.batch, Self.sequences))
@@ -122,45 +126,47 @@ public final class Trainer {
             bundle: bundle, compute: compute, photos: features.source, shape: adapter.configuration,
             streams: Self.sequences, longest: Self.longestAnswer)
         let lessons = try Lessons(bundle, Array(zip(training, tasks)), drawing, configuration)
-        let checks = Checks(
-            samples: SampleWriter(bundle: bundle, compute: compute),
-            score: ValidationScore(bundle: bundle, rows: validation),
-            drawing: drawing)
+        let checks = RunValidation(
+            rows: validation, samples: SampleWriter(bundle: bundle, compute: compute),
+            score: ValidationScore(bundle: bundle, rows: validation), drawing: drawing)
         try directory.open(keepingUpTo: done > 0 ? done : nil)
-        return try loop(adapter, runner, lessons, checks, features.source, directory, from: done, stop)
+        let parts = Parts(
+            adapter: adapter, runner: runner, validation: checks, photos: features.source, directory: directory,
+            identity: identity)
+        return try loop(parts, lessons, from: done, stop)
     }
 
-    /// What a validation needs beside the loss.
-    private struct Checks {
-        let samples: SampleWriter
-        let score: ValidationScore
-        let drawing: AnswerDrawing
+    /// What the loop works with.
+    private struct Parts {
+        let adapter: TrainableAdapter
+        let runner: TrainingStep
+        let validation: RunValidation
+        let photos: PhotoSource
+        let directory: RunDirectory
+        let identity: RunIdentity
     }
 
     // MARK: The loop
 
     private func loop(
-        _ adapter: TrainableAdapter, _ runner: TrainingStep, _ lessons: Lessons, _ checks: Checks,
-        _ photos: PhotoSource,
-        _ directory: RunDirectory, from done: Int, _ stop: () -> Bool
+        _ run: Parts, _ lessons: Lessons, from done: Int, _ stop: () -> Bool
     ) throws(Failure) -> Bool {
         let c = configuration
         var lessons = lessons
-        let before = directory.records.last { $0.event == "step" }
+        var warnings = RunWarnings(vocabulary: bundle.language.configuration.vocabulary)
+        let before = run.directory.records.last { $0.event == "step" }
         var tokens = before?.tokens ?? 0
         let start = ContinuousClock.now
-        var begin = TrainingRecord("start", step: done)
-        let among = validationCount > validation.count ? " of \(validationCount) rows" : ""
-        begin.note =
-            "\(training.count) examples, \(validation.count)\(among) for validation, kernels \(compute.kernels.name)"
-        try directory.append(begin)
+        try begin(run, from: done)
+        if done > 0, validates(after: done), !run.directory.hasValidation(of: done) {
+            guard try validate(run, step: done, stop) else { return false }
+        }
         for step in done..<c.steps {
             let rate = c.schedule.rate(at: step)
-            let lesson = try lessons.next(step, adapter: adapter)
-            let result = try runner.step(
-                lesson.examples, step: step + 1, learningRate: rate, configuration: configuration)
-            adapter.average(decay: c.averaging, step: step + 1)
-            photos.releasePages()
+            let lesson = try lessons.next(step, adapter: run.adapter)
+            let result = try learn(run, lesson.examples, step: step + 1, rate)
+            run.adapter.average(decay: c.averaging, step: step + 1)
+            run.photos.releasePages()
             tokens += result.tokens
             var record = TrainingRecord("step", step: step + 1)
             record.loss = result.loss
@@ -169,26 +175,79 @@ public final class Trainer {
             record.gradientNorm = result.gradientNorm
             record.tokens = tokens
             record.seconds = (before?.seconds ?? 0) + start.duration(to: .now) / .seconds(1)
-            try directory.append(record)
+            try run.directory.append(record)
             watch(.step(record, of: c.steps))
-            let isLast = step + 1 == c.steps
-            if c.validateEvery > 0, isLast || (step + 1) % c.validateEvery == 0 {
-                try adapter.withAverage { () throws(Failure) in
-                    try validate(adapter, runner, checks, directory, step: step + 1)
-                }
-            }
-            let stopping = stop()
-            if isLast || stopping || (step + 1) % c.checkpointEvery == 0 {
-                try Checkpoint.save(
-                    adapter, step: step + 1, configuration: c, dataHash: dataHash, to: directory.checkpointPath)
-                try write(adapter, to: directory.adapterPath)
-                try directory.draw()
-            }
-            if stopping && !isLast { return false }
+            if let note = warnings.after(result) { try warn(note, step: step + 1, run.directory) }
+            guard try settle(run, step: step + 1, stop) else { return false }
         }
-        try write(adapter, to: files.output)
-        try directory.append(TrainingRecord("end", step: c.steps))
+        try write(run.adapter, to: files.output)
+        try tell(TrainingRecord("end", step: c.steps), run.directory)
         return true
+    }
+
+    /// What the run is made of, as its first event, and what is wrong with that.
+    private func begin(_ run: Parts, from done: Int) throws(Failure) {
+        let among = validationCount > validation.count ? " of \(validationCount) rows" : ""
+        var record = TrainingRecord("start", step: done)
+        record.note =
+            "\(training.count) examples, \(validation.count)\(among) for validation, kernels \(compute.kernels.name)"
+        record.badRows = leftOut.training
+        record.badValidationRows = leftOut.validation
+        var options: [String: String] = [:]
+        for (name, value) in configuration.options { options[String(name.map { $0 == "-" ? "_" : $0 })] = value }
+        record.options = options
+        record.data = run.identity.rows
+        record.base = run.identity.base
+        record.initial = files.initial
+        try tell(record, run.directory)
+        guard done == 0 else { return }
+        let rate = configuration.learningRate
+        if let note = RunWarnings.ofBeginning(tasks, initial: files.initial, rate: rate) {
+            try warn(note, step: done, run.directory)
+        }
+    }
+
+    /// A step, whose failure says what this run can begin again with.
+    private func learn(
+        _ run: Parts, _ examples: [PreparedExample], step: Int, _ rate: Float
+    ) throws(Failure) -> StepResult {
+        do throws(Failure) {
+            return try run.runner.step(examples, step: step, learningRate: rate, configuration: configuration)
+        } catch {
+            guard error.code == .usage else { throw error }
+            let change = "a lower --learning-rate, --lambda or --scale and another --out"
+            throw error.advising(run.directory.advice(change))
+        }
+    }
+
+    /// What follows a step: its checkpoint, then its validation. Whether the run goes on.
+    private func settle(_ run: Parts, step: Int, _ stop: () -> Bool) throws(Failure) -> Bool {
+        let isLast = step == configuration.steps
+        let isSaved = isLast || stop() || step % configuration.checkpointEvery == 0
+        if isSaved { try save(run, step: step) }
+        var isWhole = true
+        if validates(after: step) { isWhole = try validate(run, step: step, stop) }
+        let goesOn = isWhole && (isLast || !stop())
+        if !goesOn && !isSaved { try save(run, step: step) }
+        return goesOn
+    }
+
+    private func save(_ run: Parts, step: Int) throws(Failure) {
+        try Checkpoint.save(run.adapter, step: step, identity: run.identity, to: run.directory.checkpointPath)
+        try write(run.adapter, to: run.directory.adapterPath)
+        try run.directory.draw()
+    }
+
+    /// An event for the log and for whoever watches.
+    private func tell(_ record: TrainingRecord, _ directory: RunDirectory) throws(Failure) {
+        try directory.append(record)
+        watch(.record(record))
+    }
+
+    private func warn(_ note: String, step: Int, _ directory: RunDirectory) throws(Failure) {
+        var record = TrainingRecord("warning", step: step)
+        record.note = note
+        try tell(record, directory)
     }
 
     /// Writes the adapter as validations show it.
@@ -198,57 +257,80 @@ public final class Trainer {
             name: "\(bundle.description.name) adapter", to: path)
     }
 
-    private func validate(
-        _ adapter: TrainableAdapter, _ runner: TrainingStep, _ checks: Checks, _ directory: RunDirectory, step: Int
-    ) throws(Failure) {
-        guard !validation.isEmpty else { return }
-        let examples = validation.map(\.example)
-        var record = TrainingRecord("validation", step: step)
-        record.validationLoss = try runner.loss(examples)
-        record.blindLoss = try runner.loss(examples, blind: true)
-        let score = try checks.score.score(adapter, checks.drawing)
-        (record.ciderD, record.exact) = (score.ciderD, score.exact)
-        try directory.append(record)
-        watch(.record(record))
-        if let answer = score.onlyAnswer {
-            var warning = TrainingRecord("warning", step: step)
-            warning.note =
-                "every answer is \"\(answer)\". If that stays so, the rate is too high: begin again with a tenth of the "
-                + "--learning-rate, or with an adapter (--initial)."
-            try directory.append(warning)
-            watch(.record(warning))
+    /// Whether a validation belongs to a step.
+    private func validates(after step: Int) -> Bool {
+        guard configuration.validateEvery > 0, !validation.isEmpty else { return false }
+        return step == configuration.steps || step % configuration.validateEvery == 0
+    }
+
+    /// Validates, until it is done or stopped: whether it was done. One that was stopped leaves nothing in the log.
+    private func validate(_ run: Parts, step: Int, _ stop: () -> Bool) throws(Failure) -> Bool {
+        let records: [TrainingRecord]
+        do throws(Failure) {
+            records = try run.adapter.withAverage { () throws(Failure) -> [TrainingRecord] in
+                try run.validation.records(run.adapter, run.runner, step: step) { (done, all) throws(Failure) in
+                    if stop() { throw Self.stopped }
+                    watch(.validation(done, all))
+                }
+            }
+        } catch {
+            guard error == Self.stopped else { throw error }
+            return false
         }
-        let some = [0, validation.count / 3, 2 * validation.count / 3]
-        for sample in try checks.samples.answers(adapter, some.map { validation[$0].row }, step: step) {
-            try directory.append(sample)
-            watch(.record(sample))
-        }
+        try run.directory.append(records)
+        for record in records { watch(.record(record)) }
+        try run.directory.draw()
+        return true
     }
 
     // MARK: Preparation
 
+    private var base: RunBase {
+        RunBase(
+            name: bundle.description.name, language: bundle.base.language, vision: bundle.base.vision,
+            precision: bundle.precision.rawValue)
+    }
+
+    /// Whether the adapter can be put in its place, before the work that makes it.
+    private func checkOutput() throws(Failure) {
+        do throws(Failure) {
+            try OutputFile.check(files.output)
+        } catch {
+            // To `OutputFile` a directory is a wrong input; here it is in the way of an output.
+            guard error.code == .notRegularFile else { throw error }
+            throw Failure(.cannotCreate, error.object, error.cause, hint: error.hint)
+        }
+    }
+
+    private func startingAdapter(_ rows: [ExampleRow]) throws(Failure) -> TrainableAdapter {
+        let start = StartingAdapter(bundle: bundle, compute: compute, configuration: configuration)
+        guard let initial = files.initial else { return try start.fresh(rows) }
+        return try start.adapter(at: initial)
+    }
+
+    /// Rows as examples: fills `training`, `tasks` and `validation`, and counts what is left out.
     private func prepare(
         _ rows: [ExampleRow], _ validationRows: [ExampleRow], _ features: PhotoFeatures, _ limit: Int,
         _ policy: BadRowPolicy, _ stop: () -> Bool
-    ) throws(Failure) {
-        var identity = ""
+    ) throws(Failure) -> RunData {
+        var data = RunData()
         var faults: [String: Failure] = [:]
         for (index, row) in (rows + validationRows).enumerated() {
-            // The same rows on the other side are other data.
-            if index == rows.count { identity += "validation\n" }
+            if index == rows.count { data.beginValidation() }
             if stop() { throw Failure(.temporary, files.run, "was stopped before the first step") }
             watch(.features(index, rows.count + validationRows.count))
             do throws(Failure) {
                 if let fault = faults[row.image] { throw fault }
-                let example: PreparedExample
+                let keys: [String]
                 do throws(Failure) {
-                    let keys = try features.keys(row.image, views: index < rows.count ? configuration.views : 1)
-                    let views = PhotoViews.fitting(keys.count, row.task.text).map { keys[$0] }
-                    example = try builder.example(row, photo: keys[0], views: views)
+                    keys = try features.keys(row.image, views: index < rows.count ? configuration.views : 1)
                 } catch {
                     faults[row.image] = error
                     throw error
                 }
+                // What is wrong from here on is the row's own: others of the photo may be right.
+                let views = PhotoViews.fitting(keys.count, row.task.text).map { keys[$0] }
+                let example = try builder.example(row, photo: keys[0], views: views)
                 guard example.tokens.count <= limit, example.promptCount >= 1 else {
                     throw Failure(.promptTooLong, "", "has \(example.tokens.count) tokens; \(limit) fit")
                 }
@@ -258,18 +340,20 @@ public final class Trainer {
                 } else {
                     validation.append((row, example))
                 }
-                identity += "\(example.photo) \(example.tokens)\n"
+                data.add(example, of: row.file)
             } catch {
                 // A full disk or a broken cache is not the row's fault.
                 if [.noSpace, .inputOutput, .cannotCreate].contains(error.code) { throw error }
-                watch(.badRow("\(try policy.leavesOut(row, because: error))"))
+                let bad = try policy.leavesOut(row, because: error)
+                if index < rows.count { leftOut.training += 1 } else { leftOut.validation += 1 }
+                watch(.badRow("\(bad)"))
             }
         }
         features.release()
         guard !training.isEmpty else {
             throw Failure(.specInvalid, "training data", "has no example that can be used")
         }
-        dataHash = ModelBundle.sha256(of: Array(identity.utf8))
+        return data
     }
 
     /// Tokens that a row may have.
@@ -277,7 +361,7 @@ public final class Trainer {
         let limit = min(Self.rows, bundle.language.positions) - imageTokens
         guard limit > 1 else {
             throw Failure(
-                .configurationInvalid, "--slots \(imageTokens)", "are image tokens that leave no room for text",
+                .usage, "--slots \(imageTokens)", "are image tokens that leave no room for text",
                 hint: "Up to \(limit + imageTokens) tokens go through the model together.")
         }
         return limit

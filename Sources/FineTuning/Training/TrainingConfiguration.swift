@@ -104,6 +104,41 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
         self.validationLimit = validationLimit
     }
 
+    /// The options of the command line that shape a run, always all of them, with their values; nil for one that was left out
+    /// and has no value of its own.
+    var options: [(name: String, value: String?)] {
+        var all: [(name: String, value: String?)] = []
+        func add<Value>(_ name: String, _ value: Value?) {
+            all.append((name: name, value: value.map { "\($0)" }))
+        }
+        add("steps", steps)
+        add("batch", batch)
+        add("learning-rate", learningRate)
+        add("projector-rate", projectorRate)
+        add("warm-up", warmUp)
+        add("weight-decay", adamW.weightDecay)
+        add("clip", clip)
+        add("prompting", prompting?.rawValue)
+        add("slots", slots)
+        add("hidden", hidden)
+        let blocks = featureBlocks?.map { "\($0)" }.joined(separator: ",")
+        add("feature-blocks", blocks.map { $0.isEmpty ? "result" : $0 })
+        add("lambda", lambda)
+        add("scale", scale)
+        add("views", views)
+        add("dropout", dropout)
+        add("average", averaging)
+        add("reward", rewardedSamples > 0 ? "cider" : weighsConsensus ? "consensus" : "words")
+        add("samples", rewardedSamples > 0 ? rewardedSamples : nil)
+        add("bleu-weight", bleuWeight)
+        add("freeze-vision", freezesVision)
+        add("vision-rank", visionRank)
+        add("seed", seed)
+        add("validate-every", validateEvery)
+        add("checkpoint-every", checkpointEvery)
+        return all
+    }
+
     /// What the scheduled rate is multiplied by for the projector of an adapter with `lambda`.
     ///
     /// V = λ · fc2(…) moves by λ times the projector's rate: the greater λ is, the smaller that must be (docs/TRAINING.md).

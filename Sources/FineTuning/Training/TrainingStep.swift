@@ -48,12 +48,17 @@ final class TrainingStep {
     }
 
     /// The mean loss of examples, without learning from them.
-    func loss(_ examples: [PreparedExample], blind: Bool = false) throws(Failure) -> Double {
+    ///
+    /// - Parameter after: is told after each group how many examples it had; what it throws ends the work.
+    func loss(
+        _ examples: [PreparedExample], blind: Bool = false, after: (Int) throws(Failure) -> Void = { _ in }
+    ) throws(Failure) -> Double {
         var total = 0.0
         for group in try groups(examples) {
             var none: FeatureDropout?
             try prepare(group, blind: blind, dropout: &none)
             total += decoder.run(group.map { $0.sequence(weight: 1) }, images: images, gradients: false).reduce(0, +)
+            try after(group.count)
         }
         return total / Double(max(1, examples.reduce(0) { $0 + $1.targetCount }))
     }
@@ -85,6 +90,9 @@ final class TrainingStep {
     }
 
     /// One step of AdamW on a batch; `step` counts from 1.
+    ///
+    /// - Throws: `usage` when loss or gradient are no numbers any more, which rates and constants bring about; the photo
+    ///   source's failures.
     func step(
         _ examples: [PreparedExample], step: Int, learningRate: Float, configuration: TrainingConfiguration
     ) throws(Failure) -> StepResult {
@@ -98,10 +106,8 @@ final class TrainingStep {
         result.gradientNorm = square.squareRoot()
         guard result.gradientNorm.isFinite, result.loss.isFinite else {
             throw Failure(
-                .internalError, "step \(step)", "has a loss or a gradient that is not a number",
-                hint:
-                    "Begin again with a lower --learning-rate and another --out, perhaps from this run's NAME.train/adapter.gguf (--initial)."
-            )
+                .usage, "step \(step)", "has a loss or a gradient that is not a number",
+                hint: "Begin again with a lower --learning-rate, --lambda or --scale.")
         }
         if configuration.clip > 0, result.gradientNorm > Double(configuration.clip) {
             let factor = configuration.clip / Float(result.gradientNorm)

@@ -45,10 +45,17 @@ struct ValidationScore {
         let onlyAnswer: String?
     }
 
+    /// How many answers that takes.
+    var count: Int { captions.count + questions.count }
+
     /// Answers every row.
-    func score(_ adapter: TrainableAdapter, _ drawing: AnswerDrawing) throws(Failure) -> Result {
-        let captioned = try answers(captions.map(\.request), adapter, drawing)
-        let answered = try answers(questions.map(\.request), adapter, drawing)
+    ///
+    /// - Parameter after: is told how many more are answered; what it throws ends the work.
+    func score(
+        _ adapter: TrainableAdapter, _ drawing: AnswerDrawing, after: (Int) throws(Failure) -> Void
+    ) throws(Failure) -> Result {
+        let captioned = try answers(captions.map(\.request), adapter, drawing, after)
+        let answered = try answers(questions.map(\.request), adapter, drawing, after)
         let samples = zip(captions, captioned).map { CaptionSample(caption: $1, references: $0.references) }
         let right = zip(questions, answered).count {
             AnswerScores.normalised($0.expected) == AnswerScores.normalised($1)
@@ -66,8 +73,10 @@ struct ValidationScore {
     }
 
     private func answers(
-        _ requests: [DrawingRequest], _ adapter: TrainableAdapter, _ drawing: AnswerDrawing
+        _ requests: [DrawingRequest], _ adapter: TrainableAdapter, _ drawing: AnswerDrawing,
+        _ after: (Int) throws(Failure) -> Void
     ) throws(Failure) -> [String] {
-        try drawing.answers(requests, of: adapter).map { tokenizer.decode($0.first?.tokens ?? []) }
+        let results = try drawing.answers(requests, of: adapter, after: after)
+        return results.map { tokenizer.decode($0.first?.tokens ?? []) }
     }
 }

@@ -113,6 +113,27 @@ struct FeatureStoreCrashTests {
         }
     }
 
+    @Test("a line without its record is cut off: the next record in its place must not be taken for its own")
+    func stale() throws {
+        do {
+            let store = try folder.store()
+            for number in 0..<2 { try put(number, into: store) }
+        }
+        let (lines, records) = (try Data(contentsOf: folder.index), try Data(contentsOf: folder.data))
+        let size = records.count / 2
+        // Both lines came to the disk, but only the first record.
+        try records.prefix(size).write(to: folder.data)
+        do { _ = try folder.store() }
+        #expect(try Data(contentsOf: folder.index) == lines.prefix(lines.count / 2))
+        // Another photo's record is written in the second place, and the machine goes down before its line is.
+        try (Data(contentsOf: folder.data) + records.suffix(size)).write(to: folder.data)
+        let store = try folder.store()
+        #expect(store.holds(hashes[0]) && !store.holds(hashes[1]) && !store.holds(hashes[2]))
+        #expect(try read(0, from: store) == features(0))
+        // Nor may a line that comes to the disk before its record find that one there.
+        #expect(try Data(contentsOf: folder.data) == records.prefix(size))
+    }
+
     @Test("an index that names a photo twice is refused")
     func twice() throws {
         do {

@@ -247,7 +247,7 @@ struct ResumeTests {
         #expect(try run("held", frozen: true, steps: 1))
         let watch = Watch()
         let failure = #expect(throws: Failure.self) { try run("nowhere", watch, frozen: true, output: folder) }
-        #expect(failure?.code == .notRegularFile && failure?.object == folder && watch.steps.isEmpty)
+        #expect(failure?.code == .cannotCreate && failure?.object == folder && watch.steps.isEmpty)
         // What was refused leaves nothing behind, and takes nothing away that was there before.
         #expect(!FileManager.default.fileExists(atPath: "\(folder)/nowhere.train"))
         let own = "\(folder)/own.train"
@@ -277,7 +277,7 @@ struct ResumeTests {
         let failure = #expect(throws: Failure.self) {
             try run("none", frozen: true, prompting: .input, slots: min(positions, 1_024) - 1)
         }
-        #expect(failure?.code == .configurationInvalid && failure?.object.hasPrefix("--slots") == true)
+        #expect(failure?.code == .usage && failure?.object.hasPrefix("--slots") == true)
     }
 
     @Test("a new run does not overwrite another's checkpoint and log")

@@ -115,7 +115,7 @@ struct TrainingStepTests {
             try step.step(
                 examples(features), step: 7, learningRate: 1, configuration: TrainingConfiguration(batch: 2))
         }
-        #expect(failure?.object == "step 7")
+        #expect(failure?.code == .usage && failure?.object == "step 7")
         let isUntouched = adapter.fc2Bias.values == before
         #expect(isUntouched)
     }
@@ -172,6 +172,42 @@ struct TrainingStepTests {
                 training: [Material.row("rocket.jpg", "fire", line: 1)], validation: [], badRows: .stop, resume: false
             ) { false }
         }
-        #expect(failure?.object == "--slots \(bundle.vision.patches - 1)")
+        #expect(failure?.code == .usage && failure?.object == "--slots \(bundle.vision.patches - 1)")
+    }
+
+    @Test("options of a vision transformer's adapters are refused where the encoder is none")
+    func vision() throws {
+        try #require(bundle.vision.trainableBlocks == 0)
+        for (configuration, option) in [
+            (TrainingConfiguration(freezesVision: true), "--freeze-vision"),
+            (TrainingConfiguration(visionRank: 4), "--vision-rank 4"),
+        ] {
+            let trainer = try trainer(configuration, "vision") { _ in }
+            let failure = #expect(throws: Failure.self) {
+                try trainer.run(
+                    training: [Material.row("rocket.jpg", "fire", line: 1)], validation: [], badRows: .stop,
+                    resume: false
+                ) { false }
+            }
+            #expect(failure?.code == .usage && failure?.object == option)
+            #expect(failure?.cause.contains(Material.bundle) == true)
+        }
+    }
+
+    @Test("a rate after which nothing is learned any more is warned of once, in the log and to whoever watches")
+    func still() throws {
+        let captions = ["a rocket is here", "the rocket is here", "a rocket"]
+        let rows = captions.enumerated().map { Material.row("rocket.jpg", $0.element, line: $0.offset) }
+        let configuration = TrainingConfiguration(
+            batch: 2, steps: 8, learningRate: 1_000, warmUp: 0, validateEvery: 0)
+        var warnings: [String] = []
+        let trainer = try trainer(configuration, "still") { event in
+            if case .record(let record) = event, record.event == "warning" { warnings.append(record.note ?? "") }
+        }
+        let isDone = try trainer.run(training: rows, validation: [], badRows: .stop, resume: false) { false }
+        #expect(isDone)
+        #expect(warnings.count == 1 && warnings.first?.contains("nothing is learned") == true, "\(warnings)")
+        let log = try String(contentsOfFile: "\(folder.path)/still.train/log.jsonl", encoding: .utf8)
+        #expect(log.components(separatedBy: "\"event\":\"warning\"").count == 2)
     }
 }

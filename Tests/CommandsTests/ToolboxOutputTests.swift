@@ -1,0 +1,232 @@
+// What commands write: results that do not arrive are told, and nothing that is read or served is overwritten.
+
+import ArgumentParser
+import Diagnostics
+import FineTuning
+import Foundation
+import Testing
+
+@testable import Commands
+
+/// A folder with a photo, rows about it and what looks like a bundle.
+private final class Desk {
+    let path = FileManager.default.temporaryDirectory.appendingPathComponent("memvp-\(UUID().uuidString)").path
+    var rows: String { "\(path)/rows.jsonl" }
+    let text = #"{"image": "images/a.jpg", "caption": "A dog .", "id": 7}"# + "\n"
+
+    init() throws {
+        for folder in ["images", "bundle/adapters"] {
+            try FileManager.default.createDirectory(
+                atPath: "\(path)/\(folder)", withIntermediateDirectories: true)
+        }
+        for file in ["images/a.jpg", "bundle/model.yaml", "bundle/language.gguf"] { try write("x", file) }
+        try write(text, "rows.jsonl")
+    }
+
+    deinit { try? FileManager.default.removeItem(atPath: path) }
+
+    func write(_ text: String, _ file: String) throws {
+        try Data(text.utf8).write(to: URL(fileURLWithPath: "\(path)/\(file)"))
+    }
+
+    func link(_ name: String, to target: String) throws {
+        try FileManager.default.createSymbolicLink(
+            atPath: "\(path)/\(name)", withDestinationPath: "\(path)/\(target)")
+    }
+
+    func read(_ file: String) throws -> String {
+        try String(contentsOfFile: "\(path)/\(file)", encoding: .utf8)
+    }
+}
+
+@Suite("Standard output")
+struct OutputTests {
+    @Test("a full disk is told, with the code of it; a text ends with one line feed, no text is no line")
+    func full() throws {
+        let device = try #require(FileHandle(forWritingAtPath: "/dev/full"))
+        let failure = #expect(throws: Failure.self) { try Output.write("result", to: device.fileDescriptor) }
+        try device.close()
+        #expect(failure?.code == .noSpace && failure?.object == "standard output")
+        let closed = #expect(throws: Failure.self) { try Output.write("result", to: -1) }
+        #expect(closed?.code == .inputOutput && closed?.code.exitCode.rawValue == 74)
+
+        let pipe = Pipe()
+        for text in ["one", "two\n", ""] { try Output.write(text, to: pipe.fileHandleForWriting.fileDescriptor) }
+        try pipe.fileHandleForWriting.close()
+        #expect(try pipe.fileHandleForReading.readToEnd() == Data("one\ntwo\n".utf8))
+    }
+
+    @Test("a reader who has gone ends the program by SIGPIPE, and is no failure where that is ignored")
+    func gone() async {
+        await #expect(processExitsWith: .signal(SIGPIPE)) {
+            signal(SIGPIPE, SIG_DFL)
+            try OutputTests.writeToNobody()
+        }
+        await #expect(processExitsWith: .success) {
+            signal(SIGPIPE, SIG_IGN)
+            try OutputTests.writeToNobody()
+        }
+    }
+
+    @Test("no command prints past Output, which alone notices that a result did not arrive")
+    func alone() throws {
+        let folder = Material.root.appendingPathComponent("Sources/Commands").path
+        let files = try FileManager.default.subpathsOfDirectory(atPath: folder).filter { $0.hasSuffix(".swift") }
+        #expect(files.count > 20)
+        for file in files {
+            let text = try String(contentsOfFile: "\(folder)/\(file)", encoding: .utf8)
+            #expect(!text.contains("print("), "\(file)")
+        }
+    }
+
+    static func writeToNobody() throws {
+        let pipe = Pipe()
+        try pipe.fileHandleForReading.close()
+        try Output.write("result", to: pipe.fileHandleForWriting.fileDescriptor)
+        try pipe.fileHandleForWriting.close()
+    }
+
+    @Test("a pipe that does not block is waited for until all has gone through")
+    func patient() throws {
+        let (input, output) = (Pipe(), Pipe())
+        let descriptor = input.fileHandleForWriting.fileDescriptor
+        #expect(fcntl(descriptor, F_SETFL, O_NONBLOCK) == 0)
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: "/usr/bin/wc")
+        process.arguments = ["-c"]
+        process.standardInput = input
+        process.standardOutput = output
+        try process.run()
+        try Output.write(String(repeating: "x", count: 1 << 20), to: descriptor)
+        try input.fileHandleForWriting.close()
+        let counted = String(decoding: try output.fileHandleForReading.readToEnd() ?? Data(), as: UTF8.self)
+        process.waitUntilExit()
+        #expect(Int(counted.trimmingCharacters(in: .whitespacesAndNewlines)) == (1 << 20) + 1)
+    }
+}
+
+@Suite("What --out may name")
+struct ToolboxOutputTests {
+    private func refusal(
+        _ path: String, reading inputs: [String] = [], bundle: String? = nil
+    ) -> Failure? {
+        do throws(Failure) {
+            try ToolboxOutput.check(path, reading: inputs, bundle: bundle)
+        } catch { return error }
+        return nil
+    }
+
+    @Test("never what the command reads, however it is spelled; but a copy, a hard link and anything else")
+    func inputs() throws {
+        let desk = try Desk()
+        try desk.link("link.jsonl", to: "rows.jsonl")
+        try desk.link("folder", to: "images")
+        let input = desk.rows
+        for out in ["rows.jsonl", "./rows.jsonl", "images/../rows.jsonl", "link.jsonl", "folder/../rows.jsonl"] {
+            let failure = refusal("\(desk.path)/\(out)", reading: ["/nonexistent", input])
+            #expect(failure?.code == .cannotCreate && failure?.cause.contains(input) == true, "\(out)")
+        }
+        #expect(refusal(desk.rows, reading: ["\(desk.path)/link.jsonl"])?.code == .cannotCreate)
+        try FileManager.default.copyItem(atPath: input, toPath: "\(desk.path)/copy.jsonl")
+        try FileManager.default.linkItem(atPath: input, toPath: "\(desk.path)/hard.jsonl")
+        for out in ["copy.jsonl", "hard.jsonl", "new.jsonl", "folder/rows.jsonl"] {
+            #expect(refusal("\(desk.path)/\(out)", reading: [input]) == nil, "\(out)")
+        }
+        #expect(refusal("")?.code == .usage)
+    }
+
+    @Test("never a file of the bundle, by whatever path or link; beside it is well")
+    func bundles() throws {
+        let desk = try Desk()
+        let bundle = "\(desk.path)/bundle"
+        try desk.write("x", "elsewhere.gguf")
+        try desk.link("bundle/vision.gguf", to: "elsewhere.gguf")
+        try desk.link("inside", to: "bundle/adapters")
+        try desk.link("bundle.too", to: "bundle")
+        for out in [
+            "bundle/model.yaml", "bundle/new.gguf", "bundle/adapters/new.gguf", "bundle/new/new.gguf",
+            "inside/new.gguf", "bundle.too/../bundle/x", "elsewhere.gguf", "bundle/vision.gguf",
+        ] {
+            for name in [bundle, "\(desk.path)/bundle.too/"] {
+                let failure = refusal("\(desk.path)/\(out)", bundle: name)
+                #expect(failure?.code == .cannotCreate && failure?.hint.contains("promote") == true, "\(out)")
+            }
+        }
+        #expect(refusal("\(desk.path)/bundle.gguf", bundle: bundle) == nil)
+        // What is no bundle is named by whoever opens it.
+        #expect(refusal("\(desk.path)/images/new.gguf", bundle: desk.path) == nil)
+    }
+
+    @Test("never what is no file: a pipe or a device would be replaced by one")
+    func oddFiles() throws {
+        let desk = try Desk()
+        let made = unsafe mkfifo("\(desk.path)/pipe", 0o600)
+        try #require(made == 0)
+        #expect(refusal("\(desk.path)/pipe")?.code == .cannotCreate)
+        #expect(refusal("/dev/null")?.cause.contains("no regular file") == true)
+        #expect(refusal("\(desk.path)/images")?.code == .notRegularFile)
+        #expect(refusal("\(desk.path)/missing/new")?.code == .cannotCreate)
+    }
+
+    @Test("commands refuse before they read, and their inputs stand as they did")
+    func commands() throws {
+        let desk = try Desk()
+        try desk.link("link.jsonl", to: "rows.jsonl")
+        let (rows, bundle) = (desk.rows, "\(desk.path)/bundle")
+        let link = "\(desk.path)/link.jsonl"
+        let log = "\(desk.path)/images/log.jsonl"
+        try desk.write("", "images/log.jsonl")
+        let inside = "\(bundle)/adapters/new.gguf"
+        for arguments in [
+            ["data", "split", "--data", rows, "--out", link, "--part", "0.9"],
+            ["data", "derive", "--data", rows, "--out", rows],
+            ["data", "split", "--data", rows, "--out", "\(desk.path)/images/a.jpg", "--part", "0.9"],
+            ["report", "--model", bundle, "--data", rows, "--out", rows],
+            ["report", "--model", bundle, "--data", rows, "--run", "\(desk.path)/images", "--out", log],
+            ["report", "--model", bundle, "--data", rows, "--out", "\(bundle)/page.html"],
+            ["average", link, rows, "--base", bundle, "--out", rows],
+            ["average", link, rows, "--base", bundle, "--out", inside],
+            ["train", "--base", bundle, "--data", rows, "--out", rows],
+            ["train", "--base", bundle, "--data", rows, "--validation", link, "--out", rows],
+            ["train", "--base", bundle, "--data", rows, "--out", inside],
+            ["models", "pack", bundle, "--out", inside],
+            ["convert", "gguf", "--export", bundle, "--out", inside],
+            ["trace", "--model", bundle, "--prompt-file", rows, "--no-image", "--out", link],
+        ] {
+            #expect(MemvpCommand.execute(arguments) == 73, "\(arguments)")
+        }
+        #expect(try desk.read("rows.jsonl") == desk.text && desk.read("images/a.jpg") == "x")
+        #expect(try FileManager.default.contentsOfDirectory(atPath: "\(bundle)/adapters").isEmpty)
+    }
+
+    @Test("data split keeps what it does not know, and both kinds of data command count bad rows")
+    func badRows() throws {
+        let desk = try Desk()
+        try desk.write(desk.text + "{\"image\": \n" + desk.text + "[]\n", "rows.jsonl")
+        let out = "\(desk.path)/images/out.jsonl"
+        #expect(MemvpCommand.execute(["data", "split", "--data", desk.rows, "--out", out, "--part", "0.999"]) == 0)
+        let line = #"{"caption":"A dog .","id":7,"image":"a.jpg","split":"dev"}"# + "\n"
+        #expect(try desk.read("images/out.jsonl") == line + line)
+        let report = ToolboxDataReport([], badRows: 2)
+        #expect(report.text == "0 rows, 2 bad rows left out")
+        #expect(try ToolboxJSON.line(report) == #"{"bad_rows":2,"rows":0,"splits":{}}"#)
+        #expect(try ToolboxJSON.line(ToolboxDataReport([])) == #"{"rows":0,"splits":{}}"#)
+        var bad = 0
+        let options = try ToolboxDataOptions.parse(["--data", desk.rows, "--out", out])
+        #expect(try options.lines(&bad).rows.count == 2)
+        #expect(bad == 2)
+    }
+
+    @Test("data of the other kind is refused before the model is opened, with the command that takes it")
+    func otherKind() throws {
+        let desk = try Desk()
+        let model = ["--model", "/nonexistent", "--data", desk.rows]
+        let questions = #expect(throws: Failure.self) { try ToolboxEvalVQA.parse(model).run() }
+        #expect(questions?.cause == "has no question" && questions?.hint.contains("memvp eval captions") == true)
+        try desk.write(#"{"image": "images/a.jpg", "question": "What?", "answer": "x"}"#, "rows.jsonl")
+        let captions = #expect(throws: Failure.self) { try ToolboxEvalCaptions.parse(model).run() }
+        #expect(captions?.cause == "has no caption" && captions?.hint.contains("memvp eval vqa") == true)
+        let likely = #expect(throws: Failure.self) { try ToolboxEvalPerplexity.parse(model).run() }
+        #expect(likely?.cause == "has no caption" && likely?.hint.contains("memvp eval vqa") == true)
+    }
+}

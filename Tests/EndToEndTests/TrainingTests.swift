@@ -1,0 +1,28 @@
+// The trainer as a program among limits.
+
+import Foundation
+import Testing
+
+@Suite(
+    "memvp train as a program",
+    .enabled(if: Build.hasModel, "needs a model bundle with an adapter: make models, or MEMVP_TEST_BUNDLE"))
+struct TrainingTests {
+    @Test("a file that may grow no further (ulimit -f) ends the program with 74 and a message, not by a signal")
+    func limit() throws {
+        let daemon = try RunningDaemon()
+        let folder = daemon.root.appending(path: "run").path
+        try daemon.aside("photo.jpg")
+        let rows = "\(folder)/rows.jsonl"
+        try Data(#"{"image": "photo.jpg", "caption": "A woman in a suit ."}"#.utf8).write(to: URL(filePath: rows))
+        let program = Build.programs.appending(path: "memvp").path
+        let arguments = [
+            "train", "--base", Build.model.path, "--data", rows, "--out", "\(folder)/a.gguf", "--cache",
+            "\(folder)/cache", "--threads", "2",
+        ]
+        // Less than the features of one photo.
+        let end = try daemon.run("/bin/sh", ["-c", #"ulimit -f 64; exec "$0" "$@""#, program] + arguments)
+        #expect(end.code == 74, "\(end)")
+        #expect(end.errors.contains("\(folder)/cache/") && end.errors.contains("File too large"), "\(end)")
+        #expect(!FileManager.default.fileExists(atPath: "\(folder)/a.train"))
+    }
+}

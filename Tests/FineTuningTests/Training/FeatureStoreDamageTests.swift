@@ -1,0 +1,146 @@
+// The store of features on a disk that changes bits, and stores of revisions that had no checksums.
+
+import Diagnostics
+import Foundation
+import Tensor
+import Testing
+
+@testable import FineTuning
+
+@Suite("Feature store with damaged records")
+struct FeatureStoreDamageTests {
+    /// A directory that goes away with the value.
+    private final class Folder {
+        let path = FileManager.default.temporaryDirectory.appendingPathComponent("memvp-\(UUID().uuidString)").path
+        var index: URL { URL(fileURLWithPath: "\(path)/e.index") }
+        var data: URL { URL(fileURLWithPath: "\(path)/e.f16") }
+
+        func store() throws(Failure) -> FeatureStore {
+            try FeatureStore(directory: path, encoder: "e", patches: 2, width: 3)
+        }
+
+        deinit { try? FileManager.default.removeItem(atPath: path) }
+    }
+
+    private static let recordBytes = 12
+    private let folder = Folder()
+    private let hashes = ["a", "b", "c"].map { String(repeating: $0, count: 64) }
+    private let compute: Compute
+
+    init() throws { compute = try Compute(kernels: Kernels.choose(forced: nil), threads: 1) }
+
+    private func put(_ numbers: [Int], into store: FeatureStore) throws {
+        for number in numbers {
+            let rows = FloatRows(capacity: 2, columns: 3)
+            let values = (0..<3).map { Float(10 * number + $0) }
+            rows.setRow(0, values.span)
+            rows.setRow(1, values.span)
+            try store.append(hashes[number], features: rows)
+        }
+    }
+
+    private func read(_ number: Int, from store: FeatureStore) throws -> [Float] {
+        let rows = FloatRows(capacity: 2, columns: 3)
+        try store.read(hashes[number], into: rows, at: 0, compute: compute)
+        return rows.array(row: 0) + rows.array(row: 1)
+    }
+
+    private func values(_ number: Int) -> [Float] {
+        let row = (0..<3).map { Float(10 * number + $0) }
+        return row + row
+    }
+
+    /// Flips a bit of a record where it stands, as a disk does.
+    private func damage(_ number: Int) throws {
+        let file = try FileHandle(forUpdating: folder.data)
+        let place = UInt64(Self.recordBytes * number + 7)
+        try file.seek(toOffset: place)
+        let byte = try #require(try file.read(upToCount: 1)?.first)
+        try file.seek(toOffset: place)
+        try file.write(contentsOf: Data([byte ^ 0x10]))
+        try file.close()
+    }
+
+    @Test("a record that is not what was written is named and refused; the others are read")
+    func damaged() throws {
+        do { try put([0, 1, 2], into: folder.store()) }
+        try damage(1)
+        let store = try folder.store()
+        #expect(store.holds(hashes[1]))
+        #expect(try read(0, from: store) == values(0))
+        let failure = #expect(throws: Failure.self) { try read(1, from: store) }
+        #expect(failure?.code == .inputOutput && failure?.object == folder.data.path)
+        #expect(failure?.cause.contains(hashes[1]) == true && failure?.hint.contains("Delete it") == true)
+        #expect(try read(2, from: store) == values(2))
+        store.release()
+        // What the hint says helps.
+        try FileManager.default.removeItem(at: folder.data)
+        let next = try folder.store()
+        #expect(!next.holds(hashes[0]) && !next.holds(hashes[1]))
+        try put([1], into: next)
+        #expect(try read(1, from: next) == values(1))
+    }
+
+    @Test("a record is held against its checksum once a run: it is read in every epoch")
+    func once() throws {
+        let store = try folder.store()
+        try put([0, 1], into: store)
+        #expect(try read(0, from: store) == values(0))
+        try damage(0)
+        #expect(try read(0, from: store) != values(0))
+    }
+
+    @Test("lines without a checksum, as earlier revisions wrote them, are read as they are and stand beside others")
+    func earlier() throws {
+        do { try put([0, 1], into: folder.store()) }
+        try Data("\(hashes[0])\n\(hashes[1])\n".utf8).write(to: folder.index)
+        try damage(1)
+        do {
+            let store = try folder.store()
+            #expect(try read(0, from: store) == values(0))
+            #expect(try read(1, from: store) != values(1))
+            try put([2], into: store)
+        }
+        let lines = try String(contentsOf: folder.index, encoding: .utf8).split(separator: "\n")
+        #expect(lines.map(\.count) == [64, 64, 64 + 1 + 16])
+        do {
+            let store = try folder.store()
+            #expect(try read(2, from: store) == values(2))
+        }
+        try damage(2)
+        let store = try folder.store()
+        #expect(try read(0, from: store) == values(0))
+        #expect(throws: Failure.self) { try read(2, from: store) }
+    }
+
+    @Test(
+        "what is no line ends the index: the records behind it are computed again",
+        arguments: ["", " 12", " 00000000000000zz", "  0000000000000000", " 0000000000000000 "])
+    func malformed(end: String) throws {
+        do { try put([0, 1, 2], into: folder.store()) }
+        var lines = try String(contentsOf: folder.index, encoding: .utf8).split(separator: "\n").map(String.init)
+        lines[1] = (end.isEmpty ? String(hashes[1].dropLast()) : hashes[1]) + end
+        try Data((lines.joined(separator: "\n") + "\n").utf8).write(to: folder.index)
+        let store = try folder.store()
+        #expect(store.holds(hashes[0]) && !store.holds(hashes[1]) && !store.holds(hashes[2]))
+        try put([2, 1], into: store)
+        for number in 0..<3 { #expect(try read(number, from: store) == values(number)) }
+    }
+
+    @Test("a cache that cannot be made says why in words")
+    func place() throws {
+        try FileManager.default.createDirectory(atPath: folder.path, withIntermediateDirectories: true)
+        let file = "\(folder.path)/file"
+        try Data().write(to: URL(fileURLWithPath: file))
+        for path in ["\(file)/cache", file, "\(file)/a/b"] {
+            let failure = #expect(throws: Failure.self) {
+                try FeatureStore(directory: path, encoder: "e", patches: 2, width: 3)
+            }
+            #expect(failure?.code == .cannotCreate)
+            #expect(failure?.cause == "cannot hold the feature cache: Not a directory")
+        }
+        // Those above it are made.
+        _ = try FeatureStore(directory: "\(folder.path)/a//b/c/", encoder: "e", patches: 2, width: 3)
+        #expect(FileManager.default.fileExists(atPath: "\(folder.path)/a/b/c/e.f16"))
+    }
+}
