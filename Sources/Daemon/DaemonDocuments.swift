@@ -124,7 +124,9 @@ extension DaemonService {
     func document(_ job: JobSummary) -> JobDocument {
         let claimed = Timestamp(milliseconds: job.claimedAt / 1000)
         return JobDocument(
-            entry: entry(job), explanation: explanation(job),
+            entry: entry(job),
+            explanation: explanation(job)
+                + (job.trouble.map { " A fault keeps it there, and it is tried again: \($0)" } ?? ""),
             history: [.init(at: claimed, event: "claimed")]
                 + job.history.map {
                     .init(at: Timestamp(milliseconds: $0.at / 1000), event: $0.kind.rawValue, note: $0.note)
@@ -137,14 +139,13 @@ extension DaemonService {
 
     private func explanation(_ job: JobSummary) -> String {
         let reason = job.lastFailure.map { " The last attempt ended with: \($0)." } ?? ""
-        let trouble = job.trouble.map { " A fault keeps it there, and it is tried again: \($0)." } ?? ""
         switch job.state {
-        case .claimed: return "It is being taken in from the inbox.\(trouble)"
+        case .claimed: return "It is being taken in from the inbox."
         case .queued: return "It waits for a worker.\(reason)"
         case .held: return "An operator keeps it back: memvpctl release \(job.id) lets it go on."
         case .deferred: return "A passing fault ended its last attempt; it is tried again after a pause.\(reason)"
         case .running: return "A worker has it."
-        case .answered: return "Its outcome is fixed and is being published.\(trouble)"
+        case .answered: return "Its outcome is fixed and is being published."
         case .done: return "It was answered. Its originals are in \(job.directory)/input."
         case .failed:
             return "It ended with an error.\(reason) Its originals are in \(job.directory)/input, the reason in "

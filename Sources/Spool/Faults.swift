@@ -12,6 +12,15 @@ extension FileFault {
     /// The fault as an explained refusal of what an operator asked for.
     var refusal: Failure { Failure(code, object, cause, hint: advice.isEmpty ? "" : "\(advice), then ask again.") }
 
+    /// The fault as the outcome of a drop that was tried often enough.
+    var outcome: Failure {
+        let first = advice.isEmpty ? "Have the disk looked at" : advice
+        return Failure(code, object, cause, hint: "\(first), then drop it again.")
+    }
+
+    /// Whether it is one of the medium (a bad sector, say), and not of what is short for a while.
+    var isOfMedium: Bool { code == .inputOutput }
+
     private var cause: String { "\(operation.phrase): \(errno)" }
 
     private var code: FailureCode {

@@ -160,13 +160,15 @@ struct InboxWatch: Sendable {
     /// reason to let go of it.
     var isInPlace: Bool {
         guard let handle else { return false }
+        let standing: FileStatus.Identity
         do {
             let byPath = DirectoryHandle(descriptor: try SystemBridge.openRoot(path), path: path)
-            return try SystemBridge.status(of: byPath.descriptor).identity
-                == SystemBridge.status(of: handle.descriptor).identity
+            standing = try SystemBridge.status(of: byPath.descriptor).identity
         } catch {
             return ![.noSuchFileOrDirectory, .notDirectory, .staleNFSFileHandle].contains(error)
         }
+        // Of a file system that has ended (FUSE) the handle tells nothing any more, while another stands at its path.
+        return (try? SystemBridge.status(of: handle.descriptor).identity) == standing
     }
 
     /// Looks at the watch. A polled or closed directory has nothing to report.

@@ -45,6 +45,8 @@ struct Sighting: Sendable {
     var stage = Stage.settling
     /// Whether the bytes end like a whole file, once looked at for this status.
     var looksWhole: Bool?
+    /// Whether it could not be examined when it was to be complete: however it came, it settles anew.
+    var isPostponed = false
     /// Of a complete spec: what it asks for, or why it is refused.
     var spec: Result<SpecSummary, Failure>?
 
@@ -101,6 +103,7 @@ struct InboxView: Sendable {
                 known.changedAt = now
                 known.stage = .settling
                 known.looksWhole = nil
+                known.isPostponed = false
                 known.spec = nil
                 version += 1
             }
@@ -178,9 +181,6 @@ struct InboxView: Sendable {
     /// The specs that are not complete yet.
     var unfinishedSpecs: some Sequence<Sighting> { sightings.values.lazy.filter { $0.isSpec && !$0.isComplete } }
 
-    /// Whether a complete spec is in sight.
-    var hasCompleteSpec: Bool { sightings.values.contains { $0.isSpec && $0.isComplete } }
-
     mutating func note(_ name: FileName, looksWhole: Bool) {
         sightings[name]?.looksWhole = looksWhole
     }
@@ -189,6 +189,7 @@ struct InboxView: Sendable {
     mutating func postpone(_ name: FileName, now: Duration) {
         sightings[name]?.changedAt = now
         sightings[name]?.looksWhole = false
+        sightings[name]?.isPostponed = true
     }
 
     mutating func complete(
@@ -245,6 +246,7 @@ struct SightingRules: Sendable {
     private func patience(_ sighting: Sighting) -> Duration {
         guard sighting.status.kind == .regular else { return .zero }
         if isBeingWritten(sighting) { return writingTimeout }
+        if sighting.isPostponed { return settle }
         if sighting.status.size > 0, sighting.arrival == .moved { return .zero }
         if sighting.status.size > 0, sighting.arrival == .closed, sighting.looksWhole == true { return .zero }
         return settle

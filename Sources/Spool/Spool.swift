@@ -318,7 +318,7 @@ public actor Spool {
         } catch {
             note(error)
             let tries = (unfinished[id]?.tries ?? 0) + 1
-            if hasTriedEnough(tries), isOfInput(error, id), end(id, error.failure) { return }
+            if hasTriedEnough(tries), isOfInput(error, id), end(id, error.outcome) { return }
             unfinished[id] = Pause(
                 until: clock.monotonic + Spool.pause(afterTry: tries), tries: tries, fault: error.failure)
         }
@@ -346,20 +346,20 @@ public actor Spool {
         }
     }
 
-    /// Whether a fault that a claim has met so often is to be its outcome: the same number as for a worker's attempts.
+    /// Whether a fault that was met so often while a job was taken in is to be its outcome: the number is that of a worker's attempts.
     func hasTriedEnough(_ tries: Int) -> Bool {
         configuration.retry.attempts > 0 && tries >= configuration.retry.attempts
     }
 
     /// Whether a fault is of a claimed file itself (a bad sector, say), not of the spool around it.
     private func isOfInput(_ fault: FileFault, _ id: JobID) -> Bool {
-        guard entries[id]?.state == .claimed, [.open, .read, .status, .sync].contains(fault.operation) else {
-            return false
-        }
-        return fault.object.hasPrefix("\(home(id, .claimed) / Layout.input)/")
+        guard let entry = entries[id], entry.state == .claimed || (entry.isWaiting && entry.hasUnreadSpec),
+            fault.isOfMedium, [.open, .read, .status, .sync].contains(fault.operation)
+        else { return false }
+        return fault.object.hasPrefix("\(home(id, entry.state) / Layout.input)/")
     }
 
-    /// Ends a claim that cannot be brought to its end; false when not even that can be written.
+    /// Ends a job that cannot be taken in; false when not even that can be written.
     private func end(_ id: JobID, _ failure: Failure) -> Bool {
         do {
             try seal(id, failing: failure)

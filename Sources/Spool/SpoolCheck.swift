@@ -10,6 +10,8 @@ extension Spool {
     func check(_ inputs: [Input], joins: String? = nil) throws(FileFault) -> Result<SpecSummary?, Failure> {
         let spec = inputs.first { view.rules.isSpec($0.name) }
         guard let image = inputs.first(where: { !view.rules.isSpec($0.name) }) else {
+            // One that could not even be copied has its own fault to tell.
+            if let spec, spec.isKept, let refusal = try refusal(of: spec) { return .failure(refusal) }
             return .failure(missingImage(spec?.name, joins))
         }
         if let failure = try failure(ofImage: image) { return .failure(failure) }
@@ -25,12 +27,26 @@ extension Spool {
             }
             return .success(summary)
         } catch {
-            switch error {
-            case .refused(let failure): return .failure(failure)
-            case .changing: throw FileFault(errno: .resourceBusy, operation: .read, object: spec.location.description)
-            case .fault(let fault) where fault.isDenied: return .failure(FileFault.unreadable(spec.name))
-            case .fault(let fault): throw fault
-            }
+            return .failure(try refusal(error, of: spec))
+        }
+    }
+
+    /// What is wrong with a spec, if something is.
+    private func refusal(of spec: Input) throws(FileFault) -> Failure? {
+        do {
+            _ = try summary(of: spec)
+            return nil
+        } catch {
+            return try refusal(error, of: spec)
+        }
+    }
+
+    private func refusal(_ error: ReadFault, of spec: Input) throws(FileFault) -> Failure {
+        switch error {
+        case .refused(let failure): return failure
+        case .changing: throw FileFault(errno: .resourceBusy, operation: .read, object: spec.location.description)
+        case .fault(let fault) where fault.isDenied: return FileFault.unreadable(spec.name)
+        case .fault(let fault): throw fault
         }
     }
 
@@ -74,7 +90,10 @@ extension Spool {
     }
 
     private func summary(of spec: Input) throws(ReadFault) -> SpecSummary {
-        if spec.isKept, spec.status.kind == .regular {
+        if spec.isKept {
+            guard spec.status.kind == .regular else {
+                throw .refused(place(Failure.notRegular(spec.name, spec.status.kind), spec))
+            }
             let limit = configuration.limits.specBytes
             guard spec.status.size <= Int64(limit) else {
                 throw .refused(place(Failure.tooLarge(.specInvalid, spec.name, spec.status.size, limit), spec))
@@ -85,7 +104,7 @@ extension Spool {
     }
 
     /// Adds where a file stays that could not be copied.
-    private func place(_ failure: Failure, _ input: Input) -> Failure {
+    func place(_ failure: Failure, _ input: Input) -> Failure {
         guard input.isKept else { return failure }
         return Failure(
             failure.code, failure.object, failure.cause,
@@ -113,6 +132,8 @@ extension Spool {
             try write(record, in: home(id, entry.state), durable: false)
             entries[id]?.record = record
             if entry.state == .queued { putInQueue(id) }
+            // A deferred job may have come due while its spec was yet to be read.
+            gate.open()
             return .finished
         }
     }

@@ -144,6 +144,29 @@ extension Spool {
         return try settle(id, inputs)
     }
 
+    /// Ends a claim that a fault stops with a failure: what could not be copied stays beside the inbox, and what is still in the inbox
+    /// is not part of it. False when it has no file.
+    ///
+    /// The verdict is written first: whatever is cut off after that, the claim ends with it.
+    func endClaim(_ id: JobID, _ failure: Failure) throws(FileFault) -> Bool {
+        // Without the inbox nobody knows what stands beside it.
+        _ = try openedInbox()
+        guard var entry = entries[id] else { return false }
+        var found = try inputs(of: id).map(\.name)
+        found += try namesAside(id)
+        guard !found.isEmpty else { return false }
+        entry.record.verdict = RecordedFailure(failure)
+        entry.image = found.first { !view.rules.isSpec($0) }
+        entry.spec = found.first { view.rules.isSpec($0) }
+        (entry.record.image, entry.record.spec) = (entry.image, entry.spec)
+        remember(entry)
+        try write(entry.record, in: home(id, .claimed), durable: true)
+        try keepAside(id)
+        let kept = try inputs(of: id).first(where: \.isKept)
+        try conclude(id, kept.map { place(failure, $0) } ?? failure)
+        return true
+    }
+
     /// A claimed file: in the job's `input/`, or kept in the inbox's `.memvpd/kept/JOB/` because it could not be copied.
     struct Input {
         let name: FileName
@@ -190,10 +213,14 @@ extension Spool {
     /// Everything is in: the claim ends as a queued job, as part of another job, or as a failure.
     private func settle(_ id: JobID, _ inputs: [Input]) throws(FileFault) -> Progress {
         guard var entry = entries[id] else { return .finished }
-        if entry.image == nil, let other = entry.record.joins.flatMap({ JobID($0) }), try hand(id, over: other) {
+        let kept = inputs.first(where: \.isKept)
+        if entry.image == nil, kept == nil, let other = entry.record.joins.flatMap({ JobID($0) }),
+            try hand(id, over: other)
+        {
             return .finished
         }
         var verdict = entry.record.verdict?.failure
+        if let known = verdict, let kept { verdict = place(known, kept) }
         if verdict == nil {
             switch try check(inputs, joins: entry.record.joins) {
             case .success(let summary): entry.record.priority = summary?.priority ?? 0

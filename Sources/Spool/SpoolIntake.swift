@@ -39,8 +39,10 @@ extension Spool {
         if watch.method != before { report(.watching(path: watch.path, watch.method)) }
         if watch.handle != nil {
             recoverTransfers()
-        } else if !hasScanned {
-            // Jobs in the spool do not wait for an inbox that is not there.
+        } else {
+            // Nothing is known of an inbox that is not there, and jobs in the spool do not wait for it.
+            view.keepOnly([])
+            (plan, decisions, plannedVersion) = (Pairing.Plan(), [], nil)
             hasScanned = true
             gate.open()
         }
@@ -65,6 +67,8 @@ extension Spool {
             return
         }
         view.keepOnly(met)
+        // While nothing is claimed no claim will tell that the fault has passed.
+        if view.unexamined.isEmpty, !mayClaim { intakePause = Pause(until: .zero, tries: 0) }
         if !hasScanned {
             hasScanned = true
             gate.open()
@@ -180,7 +184,7 @@ extension Spool {
                 nextPairing = intakePause.until
                 return false
             }
-            guard mayClaim || view.hasCompleteSpec else { return false }
+            guard mayClaim || hasJoin else { return false }
             // Where nothing is claimed the plan does not run out, and jobs come back that a spec may join.
             if !mayClaim || decisions.isEmpty || plannedVersion != view.version { makePlan(now) }
             // A decision of a plan that is some steps old is checked against the disk as it is carried out.
@@ -205,12 +209,22 @@ extension Spool {
     /// A spec that joins a job takes nothing more into the spool, and the job waits for it: that is never put off.
     private func nextDecision() -> Pairing.Decision? {
         guard !mayClaim else { return decisions.popFirst() }
-        let join = decisions.first {
+        let join = decisions.firstIndex {
             if case .join = $0 { return true }
             return false
         }
-        decisions = []
-        return join
+        return join.map { decisions.remove(at: $0) }
+    }
+
+    /// Whether a complete spec in sight is about a waiting job that has none: a cheap look before everything is planned.
+    private var hasJoin: Bool {
+        view.sightings.values.contains { spec in
+            guard spec.isSpec, spec.isComplete, let target = Target(spec) else { return false }
+            return (jobsByStem[target.stem] ?? []).contains { id in
+                guard let entry = entries[id], let image = entry.image else { return false }
+                return entry.isWaiting && entry.spec == nil && target.matches(image)
+            }
+        }
     }
 
     private func carryOut(_ decision: Pairing.Decision) {

@@ -52,11 +52,18 @@ extension Spool {
     ///
     /// - Throws: as `hold`.
     public func remove(_ id: JobID) throws(Failure) {
-        let isStopped = entries[id]?.state == .claimed && entries[id]?.isSealed == false && unfinished[id]?.fault != nil
-        if !isStopped { try requireWaiting(id) }
         let name = entries[id]?.image?.description ?? "job \(id)"
+        if let entry = entries[id], entry.state == .claimed, !entry.isSealed, unfinished[id]?.fault != nil {
+            let removed = Failure(
+                .removed, name, "an operator removed the job", hint: "Drop it again to have it answered.")
+            guard try attempt({ () throws(FileFault) in try endClaim(id, removed) }) else {
+                throw Failure(
+                    .temporary, "job \(id)", "has none of its files yet", hint: "Take them out of the inbox instead.")
+            }
+            return
+        }
+        try requireWaiting(id)
         try attempt { () throws(FileFault) in
-            if isStopped { try keepAside(id) }
             try conclude(
                 id,
                 Failure(.removed, name, "an operator removed the job", hint: "memvpctl retry \(id) takes it up again."))
@@ -78,8 +85,6 @@ extension Spool {
             refusal = try makeRetry(new, of: id)
         } catch {
             note(error)
-            // Once it is queued it goes on, whatever failed after that.
-            if entries[new] != nil { return new }
             undoRetry(new)
             throw error.refusal
         }
@@ -150,12 +155,17 @@ extension Spool {
         try files.syncDirectory(target)
         try files.rename(target, home(new, .queued))
         remember(entry)
-        // The verb is about to report success: a power cut must not undo it.
-        try files.syncDirectory(directory(.queued))
         report(.queued(new, image: image, spec: entry.spec))
         putInQueue(new)
         advance(new)
-        try files.writeWhole(source / Layout.retried, Array("\(new)\n".utf8), durable: false)
+        do {
+            // The verb is about to report success: a power cut must not undo it.
+            try files.syncDirectory(directory(.queued))
+            try files.writeWhole(source / Layout.retried, Array("\(new)\n".utf8), durable: false)
+        } catch {
+            // The new job goes on all the same.
+            note(error)
+        }
         return nil
     }
 

@@ -141,7 +141,9 @@ extension Spool {
     private func paired(_ now: Duration) -> [SpoolSnapshot.Waiting] {
         let planned = Dictionary(plan.waiting.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
         return view.sightings.values.filter(\.isComplete).sorted { $0.order < $1.order }.map { sighting in
-            guard let wait = planned[sighting.name] else { return waiting(sighting, obstacle, until: nil, now) }
+            guard let wait = planned[sighting.name], wait.until.map({ $0 > now }) ?? true else {
+                return waiting(sighting, obstacle, until: nil, now)
+            }
             return waiting(sighting, wait.reason, until: wait.until, now)
         }
     }

@@ -79,9 +79,13 @@ extension Spool {
         }
         do {
             try files.copyWhole(source, target, temporary: home / Layout.incoming)
-        } catch let fault where fault.object == source.description && (fault.isDenied || isLasting(id)) {
+        } catch let fault where fault.object == source.description && (fault.isDenied || isLasting(fault, id)) {
             // Why, if not for want of rights: those are found again when the kept file is checked.
-            if !fault.isDenied { entries[id]?.record.verdict = RecordedFailure(fault.failure) }
+            if !fault.isDenied, var record = entries[id]?.record {
+                record.verdict = RecordedFailure(fault.outcome)
+                try write(record, in: home, durable: true)
+                entries[id]?.record = record
+            }
             try keep(name, id, aside)
             return true
         } catch let fault where fault.errno == .resourceBusy && fault.operation == .read {
@@ -93,8 +97,16 @@ extension Spool {
         return true
     }
 
-    /// Whether this claim has met faults for as often as anything is tried.
-    private func isLasting(_ id: JobID) -> Bool { hasTriedEnough((unfinished[id]?.tries ?? 0) + 1) }
+    /// Whether this claim has met faults for as often as anything is tried, and this is one of the file's own.
+    private func isLasting(_ fault: FileFault, _ id: JobID) -> Bool {
+        fault.isOfMedium && hasTriedEnough((unfinished[id]?.tries ?? 0) + 1)
+    }
+
+    /// What stands beside the inbox and has not been copied.
+    func namesAside(_ id: JobID) throws(FileFault) -> [FileName] {
+        guard let aside = try openAside() else { return [] }
+        return try files.list(aside.of(id))
+    }
 
     /// Keeps what has not been copied where it is: the job ends without it.
     func keepAside(_ id: JobID) throws(FileFault) {
