@@ -164,6 +164,14 @@ struct ToolboxOutputTests {
         try #require(made == 0)
         #expect(refusal("\(desk.path)/pipe")?.code == .cannotCreate)
         #expect(refusal("/dev/null")?.cause.contains("no regular file") == true)
+        // Standard output that leads to a regular file: the link itself would be replaced.
+        let open = try FileHandle(forWritingTo: URL(filePath: desk.rows))
+        try FileManager.default.createSymbolicLink(
+            atPath: "\(desk.path)/out", withDestinationPath: "/proc/self/fd/\(open.fileDescriptor)")
+        for device in ["\(desk.path)/out", "/dev/stdout", "/proc/self/fd/\(open.fileDescriptor)"] {
+            #expect(refusal(device)?.cause.contains("no regular file") == true, "\(device)")
+        }
+        #expect(try desk.read("rows.jsonl") == desk.text)
         #expect(refusal("\(desk.path)/images")?.code == .notRegularFile)
         #expect(refusal("\(desk.path)/missing/new")?.code == .cannotCreate)
     }
@@ -189,6 +197,7 @@ struct ToolboxOutputTests {
             ["train", "--base", bundle, "--data", rows, "--out", rows],
             ["train", "--base", bundle, "--data", rows, "--validation", link, "--out", rows],
             ["train", "--base", bundle, "--data", rows, "--out", inside],
+            ["train", "--base", bundle, "--data", rows, "--out", "\(desk.path)/images/a.jpg"],
             ["models", "pack", bundle, "--out", inside],
             ["convert", "gguf", "--export", bundle, "--out", inside],
             ["trace", "--model", bundle, "--prompt-file", rows, "--no-image", "--out", link],

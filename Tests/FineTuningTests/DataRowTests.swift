@@ -125,6 +125,31 @@ struct DataRowTests {
         #expect(failure?.cause == reason)
     }
 
+    @Test("values of keys that nobody asks for are JSON, or the row is a bad one: they are written again as they are")
+    func foreignValues() throws {
+        let sound = [
+            "0", "-0.5e+3", "12345678901234567890", "true", "null", "[ ]", "[1 , {\"b\": []}]", "{ }",
+            #""\u00e9\ud83d\ude00\/""#, #""é""#,
+        ]
+        let none = [
+            "01", "1.", ".5", "-", "+1", "1e", "[1,2,]", "[1 2]", "{\"a\":}", "{\"a\" 1}", "{a:1}", "nul", "tru e",
+            "NaN",
+            "\"\u{0C}\"", #""\ud800""#, #""\udc00""#, #""\ud800\u0041""#, #""\x""#, #""\u12G4""#,
+            String(repeating: "[", count: 600) + String(repeating: "]", count: 600),
+        ]
+        func row(_ value: String) -> String { #"{"image": "images/a.jpg", "caption": "A", "n": \#(value)}"# }
+        for value in sound {
+            #expect(JSONGrammar.isValue([UInt8](value.utf8)[...]), "\(value)")
+            #expect(JSONGrammar.isValue([UInt8](" \(value)\t".utf8)[...]), "\(value)")
+        }
+        for value in none {
+            #expect(!JSONGrammar.isValue([UInt8](value.utf8)[...]), "\(value)")
+            let (rows, bad, _) = try read("\(good)\n" + row(value) + "\n")
+            #expect(rows.count == 1 && bad.map(\.line) == [2], "\(value)")
+        }
+        #expect(try read(sound.map(row).joined(separator: "\n")).rows.count == sound.count)
+    }
+
     @Test("bytes that are not UTF-8, and a text that is too long, are bad rows")
     func bytes() throws {
         let folder = try DataFolder()

@@ -34,6 +34,14 @@ enum ToolboxOutput {
                 hint: "Write it elsewhere; memvp convert adapter and memvp promote put adapters into bundles.")
         }
         guard FileManager.default.fileExists(atPath: path) else { return }
+        // /dev/stdout may lead to a regular file, but it is the link that would be replaced.
+        let link = (try? FileManager.default.destinationOfSymbolicLink(atPath: path)) ?? ""
+        let folder = RealPath.place(RealPath.folder(of: path))
+        let isDevice = folder == "/dev" || "\(folder)/".hasPrefix("/proc/") || link.hasPrefix("/proc/")
+        guard !isDevice else {
+            throw Failure(
+                .cannotCreate, path, "is no regular file, and would be replaced by one", hint: "Name a file to write.")
+        }
         let type = (try? FileManager.default.attributesOfItem(atPath: place))?[.type] as? FileAttributeType
         guard type == .typeRegular || type == .typeDirectory else {
             throw Failure(

@@ -208,12 +208,13 @@ struct ToolboxTrain: ParsableCommand {
     func run() throws {
         // Not --initial: it is read before the adapter takes its place.
         try ToolboxOutput.spare(data + validation, bundle: base, from: out)
-        let model = ToolboxModelOptions.parsed(model: base, threads: threads)
-        let bundle = try model.bundle()
-        let compute = try model.compute()
         let policy: BadRowPolicy = onBadRow == .stop ? .stop : .skip
         let training = try rows(data, split, policy)
         let checking = try rows(validation, validationSplit, policy)
+        try ToolboxOutput.spare(Set((training.rows + checking.rows).map(\.image)).sorted(), from: out)
+        let model = ToolboxModelOptions.parsed(model: base, threads: threads)
+        let bundle = try model.bundle()
+        let compute = try model.compute()
         let configuration = TrainingConfiguration(
             batch: batch, steps: steps, learningRate: learningRate, projectorRate: projectorRate,
             warmUp: warmUp,
@@ -235,7 +236,13 @@ struct ToolboxTrain: ParsableCommand {
         let finished = try trainer.run(
             training: training.rows, validation: checking.rows, badRows: policy, resume: resume,
             unread: (training: training.bad, validation: checking.bad), stop: ToolboxInterrupt.happened)
-        try view.end(finished ? "\(out) is written." : "Stopped; --resume goes on from the checkpoint.")
+        do {
+            try view.end(finished ? "\(out) is written." : "Stopped; --resume goes on from the checkpoint.")
+        } catch {
+            if finished { throw error }
+            // That it can be gone on from is what a script must know; the lines come second.
+            ToolboxTerminal.write("memvp: \(error)\n")
+        }
         if !finished { throw ExitCode(75) }
     }
 
@@ -278,8 +285,10 @@ struct ToolboxTrain: ParsableCommand {
 enum ToolboxInterrupt {
     private static let flag = Atomic<Bool>(false)
 
-    /// Begins to catch SIGINT and SIGTERM; a second one ends the program as usual.
+    /// Begins to catch SIGINT and SIGTERM; a second one ends the program as usual. Who reads the lines of a run may go: that does not
+    /// end it (`ToolboxTrainingView`).
     static func watch() {
+        signal(SIGPIPE, SIG_IGN)
         for number in [SIGINT, SIGTERM] {
             signal(number) { caught in
                 ToolboxInterrupt.flag.store(true, ordering: .relaxed)

@@ -244,8 +244,9 @@ private struct RowReader {
     private func record(_ line: ArraySlice<UInt8>) throws(RowFault) -> RowRecord {
         let text = JSONLine(bytes: line)
         guard !text.hasZero else { throw RowFault(reason: "is not an object in JSON: it has a zero byte") }
+        let record: RowRecord
         do {
-            return try decoder.decode(RowRecord.self, from: Data(line))
+            record = try decoder.decode(RowRecord.self, from: Data(line))
         } catch let error as DecodingError {
             if case .typeMismatch(_, let context) = error, let key = context.codingPath.first {
                 throw RowFault(reason: "has a \(key.stringValue) of the wrong type")
@@ -255,6 +256,8 @@ private struct RowReader {
             }
             throw RowFault(reason: "is not an object in JSON" + (text.fault.map { ": \($0)" } ?? ""))
         } catch { throw RowFault(reason: "is not an object in JSON") }
+        guard let key = text.keyOfNoValue else { return record }
+        throw RowFault(reason: "is not an object in JSON: what stands for \(key) is no value")
     }
 }
 

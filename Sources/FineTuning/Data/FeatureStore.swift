@@ -1,10 +1,10 @@
 // Frozen vision features on disk, computed once a photo and encoder: an append-only file of half-precision records, mapped
-// for reading, and an index of one line a record: the photo's key, a space and the record's checksum (`Checksum`) in 16
-// hexadecimal digits. Lines of earlier revisions end behind the key; their records are taken as they are.
+// for reading; an index of one line a record, the photo's key; and beside them a file of the records' checksums (`Checksum`, eight
+// bytes each, little-endian). A record of which there is no sum, or 0, is taken as it is: stores of earlier revisions have none.
 //
-// Invariants: a record is complete before its line is written, and a line counts only when it ends; so whatever a crash
-// leaves is cut off at the next opening, and nothing half-written is ever read. A record is held against its checksum when a
-// run first reads it. One process appends at a time (flock(2)).
+// Invariants: a record is complete before its line is written, and its line before its sum; so whatever a crash leaves is cut off at
+// the next opening, and nothing half-written is ever read. Nothing that has a whole line is cut off: another run may be reading it.
+// A record is held against its checksum when a run first reads it. One process appends at a time (flock(2)).
 // Failure modes: `cannot_create`, `no_space`, `input_output`; `temporary` while another run is filling the store.
 
 internal import Diagnostics
@@ -22,24 +22,24 @@ final class FeatureStore {
     /// What the features' columns are multiplied by when they are read; empty for as they are. [width]
     private let factors: [Float]
     private let dataPath: String
+    private let sumsPath: String
     private let data: FileDescriptor
     private let index: FileDescriptor
-    private var places: [String: Place] = [:]
+    private let sums: FileDescriptor
+    /// Records by their numbers.
+    private var places: [String: Int] = [:]
+    /// How many records there are, those among them whose line names no photo.
+    private var count = 0
+    /// Checksums of the records, in order; 0 for unknown, and fewer than there are records where the rest is.
+    private var known: [UInt64] = []
     /// Records that this run has held against their checksums.
     private var checked: Set<Int> = []
-    /// Where the next line of the index goes.
-    private var indexEnd = 0
     private var mapping: MappedFile?
 
     private var recordBytes: Int { patches * width * 2 }
     private static let hashLength = 64
-    private static let sumLength = 16
-
-    /// A record by its number, with its checksum if its line has one.
-    private struct Place {
-        let number: Int
-        let sum: UInt64?
-    }
+    private static let lineLength = hashLength + 1
+    private static let sumBytes = 8
 
     /// Opens or makes the store of `encoder` in `directory`.
     ///
@@ -54,13 +54,13 @@ final class FeatureStore {
         self.patches = patches
         self.width = width
         dataPath = "\(directory)/\(encoder).f16"
+        sumsPath = "\(directory)/\(encoder).sums"
         let indexPath = "\(directory)/\(encoder).index"
         do {
             try FolderBridge.make(directory)
-            data = try FileDescriptor.open(
-                FilePath(dataPath), .readWrite, options: [.create, .closeOnExec], permissions: [.ownerReadWrite])
-            index = try FileDescriptor.open(
-                FilePath(indexPath), .readWrite, options: [.create, .closeOnExec], permissions: [.ownerReadWrite])
+            data = try Self.open(dataPath)
+            index = try Self.open(indexPath)
+            sums = try Self.open(sumsPath)
         } catch {
             throw Failure(
                 .cannotCreate, directory, "cannot hold the feature cache: \(error)",
@@ -75,8 +75,12 @@ final class FeatureStore {
     }
 
     deinit {
-        try? data.close()
-        try? index.close()
+        for file in [data, index, sums] { try? file.close() }
+    }
+
+    private static func open(_ path: String) throws -> FileDescriptor {
+        try FileDescriptor.open(
+            FilePath(path), .readWrite, options: [.create, .closeOnExec], permissions: [.ownerReadWrite])
     }
 
     /// Lets go of the pages that were read: they stay in the page cache, and no longer count as this process's memory.
@@ -102,12 +106,13 @@ final class FeatureStore {
             }
         }
         do {
-            let place = Place(number: places.count, sum: Checksum.of(RawSpan(_elements: bytes.span)))
-            let line = Self.line(hash, place)
-            try data.writeAll(toAbsoluteOffset: Int64(place.number * recordBytes), bytes)
-            try index.writeAll(toAbsoluteOffset: Int64(indexEnd), line)
-            indexEnd += line.count
-            places[hash] = place
+            let number = count
+            let sum = Checksum.of(RawSpan(_elements: bytes.span))
+            try data.writeAll(toAbsoluteOffset: Int64(number * recordBytes), bytes)
+            try index.writeAll(toAbsoluteOffset: Int64(number * Self.lineLength), Array("\(hash)\n".utf8))
+            (count, places[hash]) = (number + 1, number)
+            try sums.writeAll(toAbsoluteOffset: Int64(number * Self.sumBytes), Self.bytes(of: sum))
+            known += Array(repeating: 0, count: max(0, number - known.count)) + [sum]
         } catch {
             let full = (error as? Errno) == .noSpace
             throw Failure(
@@ -120,13 +125,13 @@ final class FeatureStore {
     ///
     /// - Throws: `input_output` when the record is not there, or is not what was written.
     func read(_ hash: String, into rows: FloatRows, at row: Int, compute: Compute) throws(Failure) {
-        guard let place = places[hash] else { throw Failure(.inputOutput, dataPath, "has no features of \(hash)") }
-        let offset = place.number * recordBytes
+        guard let number = places[hash] else { throw Failure(.inputOutput, dataPath, "has no features of \(hash)") }
+        let offset = number * recordBytes
         if mapping == nil || offset + recordBytes > (mapping?.count ?? 0) { mapping = try MappedFile(path: dataPath) }
         guard let mapping, compute.expandHalf(mapping, offset: offset, rows: patches, into: rows, at: row) else {
             throw Failure(.inputOutput, dataPath, "is shorter than its index says", hint: "Delete it and try again.")
         }
-        try check(place, of: hash, in: mapping)
+        try check(number, of: hash, in: mapping)
         guard !factors.isEmpty else { return }
         rows.storage.withMutableSpan { span in
             for patch in row..<row + patches {
@@ -136,63 +141,61 @@ final class FeatureStore {
     }
 
     /// Holds a record against its checksum, once a run: it is read in every epoch.
-    private func check(_ place: Place, of hash: String, in mapping: MappedFile) throws(Failure) {
-        guard let sum = place.sum, !checked.contains(place.number) else { return }
-        let offset = place.number * recordBytes
-        guard Checksum.of(mapping.bytes.extracting(offset..<offset + recordBytes)) == sum else {
+    private func check(_ number: Int, of hash: String, in mapping: MappedFile) throws(Failure) {
+        guard number < known.count, known[number] != 0, !checked.contains(number) else { return }
+        let offset = number * recordBytes
+        guard Checksum.of(mapping.bytes.extracting(offset..<offset + recordBytes)) == known[number] else {
             throw Failure(
                 .inputOutput, dataPath, "is damaged: the features of photo \(hash) are not those that were written",
                 hint: "Delete it, and the features are computed again; then look after the disk.")
         }
-        checked.insert(place.number)
+        checked.insert(number)
     }
 
-    /// A line of the index.
-    private static func line(_ hash: String, _ place: Place) -> [UInt8] {
-        guard let sum = place.sum else { return Array("\(hash)\n".utf8) }
-        let digits = String(sum, radix: 16)
-        let zeros = String(repeating: "0", count: sumLength - digits.count)
-        return Array("\(hash) \(zeros)\(digits)\n".utf8)
+    private static func bytes(of sum: UInt64) -> [UInt8] {
+        (0..<sumBytes).map { UInt8(truncatingIfNeeded: sum >> (8 * $0)) }
     }
 
-    /// What a line without its end says; nil for what is no line.
-    private static func record(_ line: ArraySlice<UInt8>, number: Int) -> (hash: String, place: Place)? {
-        let hash = String(decoding: line.prefix(hashLength), as: UTF8.self)
-        if line.count == hashLength { return (hash, Place(number: number, sum: nil)) }
-        guard line.count == hashLength + 1 + sumLength, line[line.startIndex + hashLength] == UInt8(ascii: " "),
-            let sum = UInt64(String(decoding: line.suffix(sumLength), as: UTF8.self), radix: 16)
-        else { return nil }
-        return (hash, Place(number: number, sum: sum))
+    private static func sum(of bytes: ArraySlice<UInt8>) -> UInt64 {
+        bytes.reversed().reduce(0) { $0 << 8 | UInt64($1) }
     }
 
-    /// Reads the lines whose records are there, and cuts both files off behind them, which the lock allows.
+    /// Reads the lines whose records are there, and cuts off what a crash has left behind them, which the lock allows: a piece of a
+    /// line, a line without a record, a record without a line. A line that a disk has changed costs its own record.
     private func readIndex(_ path: String) throws(Failure) {
-        guard let contents = FileManager.default.contents(atPath: path) else {
-            throw Failure(.inputOutput, path, "cannot be read")
-        }
+        guard let lines = FileManager.default.contents(atPath: path).map({ [UInt8]($0) }),
+            let stored = FileManager.default.contents(atPath: sumsPath).map({ [UInt8]($0) })
+        else { throw Failure(.inputOutput, path, "cannot be read") }
         let size: Int64
         do {
             size = try data.seek(offset: 0, from: .end)
         } catch {
             throw Failure(.inputOutput, dataPath, "cannot be read: \(error)")
         }
-        var count = 0
-        var rest = [UInt8](contents)[...]
-        while Int64((count + 1) * recordBytes) <= size, let end = rest.firstIndex(of: UInt8(ascii: "\n")),
-            let record = Self.record(rest[..<end], number: count)
-        {
-            places[record.hash] = record.place
-            count += 1
-            indexEnd += end + 1 - rest.startIndex
-            rest = rest[(end + 1)...]
+        count = min(lines.count / Self.lineLength, Int(size) / recordBytes)
+        var named = 0
+        for number in 0..<count {
+            let line = lines[number * Self.lineLength..<(number + 1) * Self.lineLength]
+            guard line.last == UInt8(ascii: "\n") else { continue }
+            places[String(decoding: line.dropLast(), as: UTF8.self)] = number
+            named += 1
         }
-        guard places.count == count else {
+        guard places.count == named else {
             throw Failure(.inputOutput, path, "names a photo twice", hint: "Delete the cache and try again.")
         }
-        // Left alone, a line without a record would get the next one appended, if a crash came before that one's line.
+        known = (0..<min(count, stored.count / Self.sumBytes)).map { number in
+            Self.sum(of: stored[number * Self.sumBytes..<(number + 1) * Self.sumBytes])
+        }
+        try cut(path)
+    }
+
+    /// Cuts all files to their whole records. Left alone, a line without a record would get the next one appended, if a crash came
+    /// before that one's line.
+    private func cut(_ path: String) throws(Failure) {
         do {
-            try index.resize(to: Int64(indexEnd))
+            try index.resize(to: Int64(count * Self.lineLength))
             try data.resize(to: Int64(count * recordBytes))
+            try sums.resize(to: Int64(known.count * Self.sumBytes))
         } catch {
             throw Failure(
                 .inputOutput, path, "cannot be cut to its whole records: \(error)",

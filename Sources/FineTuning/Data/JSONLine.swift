@@ -65,6 +65,10 @@ struct JSONLine {
         return members
     }
 
+    /// The first key whose value is no JSON, of an object: the decoder passes over values that nobody asks for, and rows are written
+    /// again with them. Nil too where the line is not even so much of an object that keys can be told.
+    var keyOfNoValue: String? { members()?.first { !JSONGrammar.isValue($0.value) }?.key }
+
     /// A text without its quotation marks and escapes.
     private static func decoded(_ text: ArraySlice<UInt8>) -> String? {
         guard text.contains(UInt8(ascii: "\\")) else {

@@ -3,7 +3,7 @@
 //
 // Invariant: options, data, base and constants decide; where files lie and what they are called does not, and each file's own
 // hash is there to name the one that differs. Checkpoints of earlier revisions have neither files nor base, and are resumed
-// without.
+// without; those of runs that train an encoder knew photos by their paths, and are not.
 
 internal import Diagnostics
 internal import FoundationEssentials
