@@ -31,10 +31,13 @@ struct StoppedValidationTests {
         var events: [TrainingRecord] = []
         var progress: [(step: Int, done: Int, all: Int)] = []
         var stopping = Stop.never
+        /// Called with each event, before anything else happens in the run.
+        var aside: (Trainer.Event) throws -> Void = { _ in }
 
         var step: Int { events.last?.step ?? 0 }
 
         func see(_ event: Trainer.Event) {
+            do { try aside(event) } catch { Issue.record(error) }
             switch event {
             case .step(let record, _), .record(let record): events.append(record)
             case .validation(let done, let all): progress.append((step: step, done: done, all: all))
@@ -141,6 +144,31 @@ struct StoppedValidationTests {
         #expect(try run("parts", next, resume: true))
         #expect(try records("parts").filter { $0.event == "validation" }.map(\.step) == [3, 6])
         #expect(next.events.prefix(2).map(\.event) == ["start", "step"])
+    }
+
+    @Test("a step's checkpoint is there before its validation, and a run killed after both does not validate again")
+    func killed() throws {
+        let folder = try bundle.get().folder
+        let whole = folder.appendingPathComponent("whole.train")
+        let parts = folder.appendingPathComponent("parts.train")
+        let watch = Watch()
+        var steps: [String?] = []
+        watch.aside = { [self] event in
+            switch event {
+            case .validation(0, _): steps.append(try checkpointStep("whole"))
+            // What a kill at this moment leaves.
+            case .record(let record) where record.event == "sample" && record.step == 3:
+                try? FileManager.default.removeItem(at: parts)
+                try FileManager.default.copyItem(at: whole, to: parts)
+            default: break
+            }
+        }
+        #expect(try run("whole", watch))
+        #expect(steps == ["3", "6"])
+        #expect(try checkpointStep("parts") == "3")
+        #expect(try run("parts", Watch(), resume: true))
+        #expect(try records("parts").filter { $0.event == "validation" }.map(\.step) == [3, 6])
+        #expect(try bytes("parts.gguf") == bytes("whole.gguf"))
     }
 
     @Test("whoever watches is told every event of the log; the first says what the run is made of")
