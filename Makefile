@@ -6,7 +6,7 @@ BUILD_FLAGS := -c release -Xswiftc -enable-testing
 BIN := .build/release
 MODELS := build/models
 
-.PHONY: help demo test build dependencies models models-f32 lint bench install clean
+.PHONY: help demo test build dependencies models models-f32 lint bench clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16

@@ -14,10 +14,30 @@ complete() {
 }
 if complete; then exit 0; fi
 "$here/fetch-models.sh" "$source"
-rm -rf "$bundle"
+rm -rf "$bundle.new"
 "$memvp" convert default --language "$source/language.gguf" --vision "$source/vision.pth" --precision "$precision" \
-    --out "$bundle"
+    --out "$bundle.new"
 for adapter in $adapters; do
-    "$memvp" convert adapter "$here/../Models/${adapter%%:*}.gguf" --base "$bundle" --name "${adapter%%:*}" \
+    "$memvp" convert adapter "$here/../Models/${adapter%%:*}.gguf" --base "$bundle.new" --name "${adapter%%:*}" \
         --tasks "${adapter##*:}"
 done
+# What somebody trained and promoted is not this script's to delete: it is put aside.
+own() {
+    [ -d "$bundle/adapters" ] || return 1
+    grep -q '^previous:' "$bundle/model.yaml" 2>/dev/null && return 0
+    for file in "$bundle"/adapters/*; do
+        case " $adapters " in *" $(basename "$file" .gguf):"*) ;; *) [ ! -e "$file" ] || return 0 ;; esac
+    done
+    return 1
+}
+if own; then
+    aside=$bundle.before
+    for ((n = 2; ; n++)); do
+        [ -e "$aside" ] || break
+        aside=$bundle.before-$n
+    done
+    mv "$bundle" "$aside"
+    echo "memvpd: $bundle had adapters of yours; it stands as $aside" >&2
+fi
+rm -rf "$bundle"
+mv "$bundle.new" "$bundle"

@@ -24,13 +24,21 @@ extension SpoolSnapshot {
     }
 
     /// What stands still for a fault, in words.
-    var troubles: [String] {
-        var texts = intakeTrouble.map { ["nothing is taken in from the inbox: \($0)"] } ?? []
-        if let (id, fault) = stopped.min(by: { $0.key < $1.key }) {
-            let who = stopped.count == 1 ? "job \(id) waits" : "\(stopped.count) jobs wait, \(id) first,"
-            texts.append("\(who) for a fault to pass: \(fault)")
+    var troubles: [Failure] {
+        var all: [Failure] = []
+        if let intakeTrouble {
+            all.append(
+                Failure(
+                    intakeTrouble.code, "inbox",
+                    "nothing is taken in: \(intakeTrouble.object): \(intakeTrouble.cause)", hint: intakeTrouble.hint))
         }
-        return texts
+        if let (id, fault) = stopped.min(by: { $0.key < $1.key }) {
+            let who = stopped.count == 1 ? "job \(id)" : "\(stopped.count) jobs, \(id) first"
+            all.append(
+                Failure(fault.code, who, "waits for a fault to pass: \(fault.object): \(fault.cause)", hint: fault.hint)
+            )
+        }
+        return all
     }
 }
 
@@ -64,7 +72,7 @@ extension DaemonService {
                         file: FileLabel($0.name.bytes), reason: $0.reason,
                         remainingSeconds: $0.remaining.map { $0.milliseconds / 1e3 })
                 }),
-            warnings: warnings + snapshot.troubles)
+            troubles: snapshot.troubles.isEmpty ? nil : snapshot.troubles.map { ErrorDetail($0) }, warnings: warnings)
     }
 
     private func state(_ snapshot: SpoolSnapshot) -> String {

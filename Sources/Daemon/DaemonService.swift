@@ -137,6 +137,7 @@ actor DaemonService {
             do throws(Failure) { try await server.run() } catch { log.error("\(error)") }
         }
         let keeping = Task { await self.keepHouse() }
+        let feeding = Task { await self.feedWatchdog() }
         let ending = Task { [log] in
             for await signal in signals.stream {
                 switch signal {
@@ -157,12 +158,14 @@ actor DaemonService {
         tell { () throws(Failure) in try self.notifier.stopping(status: "stopping") }
         ending.cancel()
         keeping.cancel()
+        feeding.cancel()
         server.beginShutdown()
         await serving.value
         await updateMetrics()
         await spool.close()
         await watching.value
         await keeping.value
+        await feeding.value
         log.notice("stopped")
     }
 
@@ -185,16 +188,25 @@ actor DaemonService {
     /// How long one pass of the model may take before the watchdog is left to bark.
     static let longestPass: Duration = .seconds(120)
 
-    /// Updates metrics, textfile and systemd's status, and feeds the watchdog, until it is cancelled.
+    /// Updates metrics, textfile and systemd's status, until it is cancelled.
     private func keepHouse() async {
-        let interval = min(notifier.watchdogInterval ?? .seconds(15), .seconds(15))
         while !Task.isCancelled {
             await updateMetrics()
-            tell { () throws(Failure) in
-                try self.notifier.status(self.summary)
-                if self.reporter.stall ?? .zero < Self.longestPass { try self.notifier.watchdog() }
+            tell { () throws(Failure) in try self.notifier.status(self.summary) }
+            do { try await Task.sleep(for: .seconds(15)) } catch { return }
+        }
+    }
+
+    /// Feeds systemd's watchdog while no pass of the model takes too long, until it is cancelled. It asks the workers alone: a disk or
+    /// a file server that stands still for a minute is no reason to end a process that goes on when that does, and whose jobs
+    /// would be blamed for it.
+    private func feedWatchdog() async {
+        guard let interval = notifier.watchdogInterval else { return }
+        while !Task.isCancelled {
+            if reporter.stall ?? .zero < Self.longestPass {
+                tell { () throws(Failure) in try self.notifier.watchdog() }
             }
-            do { try await Task.sleep(for: interval) } catch { return }
+            do { try await Task.sleep(for: min(interval, .seconds(15))) } catch { return }
         }
     }
 

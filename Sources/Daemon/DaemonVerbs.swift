@@ -17,13 +17,19 @@ extension DaemonService: ControlOperations {
         if case .unavailable(let reason) = snapshot.watched.first?.method {
             inbox = .init("inbox", ok: false, message: reason)
         } else if let trouble = snapshot.intakeTrouble {
-            inbox = .init("inbox", ok: false, message: trouble.description)
+            // Anybody may ask for the health: the code names no file.
+            inbox = .init("inbox", ok: false, message: "nothing is taken in: \(trouble.code.rawValue)")
         }
+        let isWritable = FileManager.default.isWritableFile(atPath: configuration.directories.outbox)
+        let unpublished = snapshot.publishingTrouble
         let stalled = reporter.stall ?? .zero >= Self.longestPass
         return HealthDocument(checks: [
             .init("model", ok: true, message: bundle.description.name),
             .init("workers", ok: !stalled, message: stalled ? "a pass of the model takes over two minutes" : ""),
-            inbox, .init("outbox", ok: FileManager.default.isWritableFile(atPath: configuration.directories.outbox)),
+            inbox,
+            .init(
+                "outbox", ok: isWritable && unpublished == nil,
+                message: unpublished.map { "outcomes wait to be published: \($0.code.rawValue)" } ?? ""),
         ])
     }
 

@@ -55,6 +55,8 @@ public struct SpoolSnapshot: Sendable {
     public let intakeTrouble: Failure?
     /// Jobs that a fault keeps from being taken in or published, and what the fault is; all are tried again.
     public let stopped: [JobID: Failure]
+    /// The fault that keeps an outcome that is fixed from being published.
+    public let publishingTrouble: Failure?
     /// What went wrong last, and was or is tried again.
     public let lastTrouble: Failure?
     /// `done` and `failed`; counting them takes a while after the start.
@@ -123,7 +125,10 @@ extension Spool {
             ignored: view.ignored.count, directories: view.directories.sorted(),
             watched: [SpoolSnapshot.WatchedDirectory(path: watch.path, method: watch.method)],
             oldestSince: entries.values.map(\.claimedAt).min(), intakeTrouble: intakePause.fault,
-            stopped: unfinished.compactMapValues(\.fault), lastTrouble: lastTrouble,
+            stopped: unfinished.compactMapValues(\.fault),
+            publishingTrouble: entries.values.first { $0.isSealed && unfinished[$0.id]?.fault != nil }
+                .flatMap { unfinished[$0.id]?.fault },
+            lastTrouble: lastTrouble,
             finished: census.counts.mapValues { SpoolSnapshot.Finished(jobs: $0.jobs, bytes: $0.bytes) },
             isFinishedCounted: census.isComplete, isQueueHeld: isQueueHeld, takesIn: takesIn)
     }

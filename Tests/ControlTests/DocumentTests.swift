@@ -157,7 +157,14 @@ import Testing
 
     @Test("The metrics socket has no verb, no queue and no job, and its status names no file")
     func metrics() async throws {
-        let router = ControlRoutes.metrics(SampleOperations())
+        let trouble = ErrorDetail(
+            Failure(.permissionDenied, "inbox", "/in/secret.jpg: cannot be moved", hint: "chmod secret.jpg"))
+        let operations = SampleOperations(troubles: [trouble])
+        let router = ControlRoutes.metrics(operations)
+        try await withServer(ControlRoutes.control(operations)) { path, _ in
+            let status = try await curl(path, ["http://memvpd/v1/status"])
+            #expect(status.contains("secret.jpg"))
+        }
         try await withServer(router, role: .metrics) { path, _ in
             for target in ["/v1/queue", "/v1/jobs/20261123T110958.356102Z-9f3a01bc", "/v1/hold", "/v1/jobs/retry-all"] {
                 for method in ["GET", "POST"] {
@@ -167,8 +174,8 @@ import Testing
                 }
             }
             let status = try await curl(path, ["http://memvpd/v1/status"])
-            #expect(status.contains("corrupt_image"))
-            for secret in ["holiday", "2025\"", "9f3a01bc", "slow.jpg"] {
+            #expect(status.contains("corrupt_image") && status.contains("permission_denied"))
+            for secret in ["secret", "holiday", "2025\"", "9f3a01bc", "slow.jpg"] {
                 #expect(!status.contains(secret), "\(secret)")
             }
             let metrics = try await curl(path, ["--include", "http://memvpd/metrics"])

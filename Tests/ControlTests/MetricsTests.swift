@@ -158,6 +158,12 @@ import Testing
         #expect(try #require(ProcessStatistics.processorSeconds()) > 0)
         let start = try #require(ProcessStatistics.startSeconds())
         #expect(abs(start - Date().timeIntervalSince1970) < 3600)
+        // Against the boot time that the kernel itself gives, in whole seconds.
+        let stat = try String(contentsOfFile: "/proc/stat", encoding: .utf8).split(separator: "\n")
+        let boot = try #require(stat.first { $0.hasPrefix("btime ") }.flatMap { Double($0.dropFirst(6)) })
+        let fields = try String(contentsOfFile: "/proc/self/stat", encoding: .utf8).split(separator: ") ").last
+        let ticks = try #require(fields?.split(separator: " ").dropFirst(19).first.flatMap { Double($0) })
+        #expect(abs(start - boot - ticks / 100) < 2)
         let open = try #require(ProcessStatistics.openDescriptors())
         let most = try #require(ProcessStatistics.maximumDescriptors())
         #expect(open >= 3 && open < most)

@@ -89,8 +89,13 @@ enum Samples {
 /// Answers with the samples, and with who asked.
 struct SampleOperations: ControlOperations {
     var healthy = true
+    var troubles: [ErrorDetail]?
 
-    func status() async -> StatusDocument { Samples.status }
+    func status() async -> StatusDocument {
+        var status = Samples.status
+        status.troubles = troubles
+        return status
+    }
     func health() async -> HealthDocument {
         healthy ? HealthDocument(checks: [.init("model", ok: true)]) : Samples.health
     }

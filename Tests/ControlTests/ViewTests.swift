@@ -48,6 +48,15 @@ func expectSnapshot(_ text: String, _ name: String, sourceLocation: SourceLocati
         return status
     }
 
+    @Test("What stands still for a fault is shown with what to do, without control characters")
+    func troubles() {
+        var status = Samples.status
+        let failure = Failure(.noSpace, "job 1", "waits:\u{1B}[2J /out: cannot be written", hint: "Make room.")
+        status.troubles = [ErrorDetail(failure)]
+        let text = StatusView.render(status, now: Samples.now)
+        #expect(text.contains("trouble") && text.contains("cannot be written. Make room.") && !text.contains("\u{1B}"))
+    }
+
     @Test(
         "Views are as recorded",
         arguments: [

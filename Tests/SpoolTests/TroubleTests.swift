@@ -86,7 +86,7 @@ import Testing
         #expect(try await bench.spool.commit(job, answer: bench.document(job, nil)) == .committed)
         let snapshot = await bench.spool.snapshot()
         #expect(snapshot.unpublished == 1)
-        #expect(snapshot.lastTrouble?.code == .notFound)
+        #expect(snapshot.lastTrouble?.code == .notFound && snapshot.publishingTrouble?.code == .notFound)
         // It survives a restart, though then the outbox must be there for the daemon to start at all.
         await bench.pass(.seconds(10))
         _ = unsafe mkdir(bench.sandbox.outbox, 0o755)

@@ -246,13 +246,16 @@ public struct StatusDocument: Codable, Sendable, Equatable {
     public var directories: [Directory]
     /// What stays in the inbox.
     public var inbox: Inbox
+    /// What stands still for a fault and is tried again. Added after version 1 began: optional.
+    public var troubles: [ErrorDetail]?
     /// Anything an operator should know, as sentences.
     public var warnings: [String]
 
     /// Makes the document.
     public init(
         state: String, daemon: Daemon, model: Model?, queue: Queue, throughput: Throughput, stages: [StageTime],
-        lastError: LastError?, directories: [Directory], inbox: Inbox, warnings: [String]
+        lastError: LastError?, directories: [Directory], inbox: Inbox, troubles: [ErrorDetail]? = nil,
+        warnings: [String]
     ) {
         self.state = state
         self.daemon = daemon
@@ -263,11 +266,12 @@ public struct StatusDocument: Codable, Sendable, Equatable {
         self.lastError = lastError
         self.directories = directories
         self.inbox = inbox
+        self.troubles = troubles
         self.warnings = warnings
     }
 
     private enum CodingKeys: String, CodingKey {
-        case api, state, daemon, model, queue, throughput, stages, directories, inbox, warnings
+        case api, state, daemon, model, queue, throughput, stages, directories, inbox, troubles, warnings
         case lastError = "last_error"
     }
 }

@@ -20,15 +20,12 @@ enum ProcessStatistics {
         return (user + system) / Double(sysconf(Int32(_SC_CLK_TCK)))
     }
 
-    /// When the process began, in seconds since 1970: field 22 of /proc/self/stat after the boot time of /proc/stat.
+    /// When the process began, in seconds since 1970: field 22 of /proc/self/stat after the boot, which two clocks tell. The unit hides
+    /// /proc/stat (ProcSubset=pid).
     static func startSeconds() -> Double? {
         guard let fields = statFields(), fields.count > 19, let ticks = Double(fields[19]) else { return nil }
-        guard let text = FileBridge.readText("/proc/stat", limit: 1 << 20) else { return nil }
-        for line in text.split(separator: "\n") where line.hasPrefix("btime ") {
-            guard let boot = Double(line.dropFirst(6)) else { return nil }
-            return boot + ticks / Double(sysconf(Int32(_SC_CLK_TCK)))
-        }
-        return nil
+        let boot = FileBridge.seconds(of: CLOCK_REALTIME) - FileBridge.seconds(of: CLOCK_BOOTTIME)
+        return boot + ticks / Double(sysconf(Int32(_SC_CLK_TCK)))
     }
 
     /// Open file descriptors, without the one used to count them.

@@ -119,6 +119,14 @@ public enum ControlRoutes {
     }
 }
 
+extension ErrorDetail {
+    /// Leaves the code: messages name files.
+    fileprivate mutating func hide() {
+        message = "ask on the control socket"
+        hint = ""
+    }
+}
+
 extension StatusDocument {
     /// Takes out what belongs to single files, leaving codes and counts.
     fileprivate mutating func hideNames() {
@@ -126,7 +134,11 @@ extension StatusDocument {
         inbox.waiting = nil
         lastError?.job = nil
         lastError?.file = nil
-        lastError?.error.message = "ask on the control socket"
-        lastError?.error.hint = ""
+        lastError?.error.hide()
+        troubles = troubles?.map { trouble in
+            var trouble = trouble
+            trouble.hide()
+            return trouble
+        }
     }
 }

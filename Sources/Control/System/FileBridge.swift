@@ -19,6 +19,13 @@ enum FileBridge {
         return unsafe String(cString: message)
     }
 
+    /// What a clock says, in seconds (clock_gettime(2)).
+    static func seconds(of clock: clockid_t) -> Double {
+        var time = timespec()
+        _ = unsafe clock_gettime(clock, &time)
+        return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
+    }
+
     /// The whole text of a small file, `nil` when it cannot be read, is not UTF-8 or has more than `limit` bytes.
     static func readText(_ path: String, limit: Int) -> String? {
         let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)

@@ -10,6 +10,11 @@ public enum StatusView {
         if !status.stages.isEmpty { sections.append(stages(status.stages)) }
         if !status.directories.isEmpty { sections.append(directories(status)) }
         if let error = status.lastError { sections.append(lastError(error, now)) }
+        if let troubles = status.troubles, !troubles.isEmpty {
+            sections.append(
+                troubles.map { TextLayout.paragraph("trouble", TextLayout.harmless("\($0.message). \($0.hint)")) }
+                    .joined())
+        }
         if !status.warnings.isEmpty {
             sections.append(
                 status.warnings.map { TextLayout.paragraph("warning", TextLayout.harmless($0)) }.joined())
