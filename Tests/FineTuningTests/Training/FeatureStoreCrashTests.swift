@@ -9,20 +9,7 @@ import Testing
 
 @Suite("Feature store after crashes and beside other runs")
 struct FeatureStoreCrashTests {
-    /// A directory that goes away with the value.
-    private final class Folder {
-        let path = FileManager.default.temporaryDirectory.appendingPathComponent("memvp-\(UUID().uuidString)").path
-        var index: URL { URL(fileURLWithPath: "\(path)/e.index") }
-        var data: URL { URL(fileURLWithPath: "\(path)/e.f16") }
-
-        func store() throws(Failure) -> FeatureStore {
-            try FeatureStore(directory: path, encoder: "e", patches: 2, width: 3)
-        }
-
-        deinit { try? FileManager.default.removeItem(atPath: path) }
-    }
-
-    private let folder = Folder()
+    private let folder = FeatureFolder()
     private let hashes = ["a", "b", "c"].map { String(repeating: $0, count: 64) }
     private let compute: Compute
 

@@ -9,22 +9,8 @@ import Testing
 
 @Suite("Feature store with damaged records")
 struct FeatureStoreDamageTests {
-    /// A directory that goes away with the value.
-    private final class Folder {
-        let path = FileManager.default.temporaryDirectory.appendingPathComponent("memvp-\(UUID().uuidString)").path
-        var index: URL { URL(fileURLWithPath: "\(path)/e.index") }
-        var sums: URL { URL(fileURLWithPath: "\(path)/e.sums") }
-        var data: URL { URL(fileURLWithPath: "\(path)/e.f16") }
-
-        func store() throws(Failure) -> FeatureStore {
-            try FeatureStore(directory: path, encoder: "e", patches: 2, width: 3)
-        }
-
-        deinit { try? FileManager.default.removeItem(atPath: path) }
-    }
-
     private static let recordBytes = 12
-    private let folder = Folder()
+    private let folder = FeatureFolder()
     private let hashes = ["a", "b", "c"].map { String(repeating: $0, count: 64) }
     private let compute: Compute
 
@@ -136,7 +122,7 @@ struct FeatureStoreDamageTests {
     @Test("sums of records that a crash has taken do not count for those that come in their places")
     func staleSums() throws {
         do { try put([0, 1], into: folder.store()) }
-        let other = Folder()
+        let other = FeatureFolder()
         do { try put([2], into: other.store()) }
         // A crash has left two records, two sums and one line.
         try Data("\(hashes[0])\n".utf8).write(to: folder.index)
