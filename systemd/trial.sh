@@ -35,7 +35,7 @@ until_is() {
 units() { systemctl is-active memvpd.service memvpd-control.socket memvpd-metrics.socket | paste -sd' '; }
 mode() { stat -c '%a %U %G' "$1"; }
 restarts() { echo "$(show NRestarts) $(systemctl is-active memvpd.service)"; }
-hint() { journalctl -u memvpd.service -o cat --no-pager | grep -o 'Copy a model bundle to the directory that .model. names'; }
+hint() { journalctl -u memvpd.service -o cat --no-pager | grep -o 'Install a model with .memvp models install FILE.tar.'; }
 batch() { memvpctl status --json 2>/dev/null | grep -o '"batch":[0-9]*'; }
 
 say "installation"
@@ -54,7 +54,7 @@ if systemctl start memvpd 2>/dev/null; then bad "it started"; else well "systemc
 is "exit status" "$(show ExecMainStatus)" 78
 is "not to be started again" "$(show SubState) $(show NRestarts)" "failed 0"
 until_is "the sockets are closed too" "failed inactive inactive" units
-until_is "the journal's hint" "Copy a model bundle to the directory that \`model\` names" hint
+until_is "the journal's hint" "Install a model with \`memvp models install FILE.tar\`" hint
 say "the hint followed"
 cp -r "$model" /var/lib/memvpd/model
 systemctl reset-failed memvpd
@@ -62,6 +62,9 @@ succeeds "systemctl start succeeds" systemctl start memvpd
 is "type" "$(show Type) $(show ActiveState) $(show SubState)" "notify active running"
 has "status text" "$(show StatusText)" "serving"
 is "units" "$(units)" "active active active"
+is "no dump of photos" "$(show LimitCORE)" 0
+# What the unit hides of /proc must not take a metric away.
+has "metrics of the process" "$(memvpctl metrics | grep -c '^process_')" 6
 
 say "rights"
 is "control socket" "$(mode /run/memvpd/control.sock)" "660 memvpd memvpd-operators"
