@@ -38,6 +38,7 @@ extension SpoolSnapshot {
                 Failure(fault.code, who, "waits for a fault to pass: \(fault.object): \(fault.cause)", hint: fault.hint)
             )
         }
+        if let outboxTrouble { all.append(outboxTrouble) }
         return all
     }
 }

@@ -92,7 +92,8 @@ public actor Spool {
     var nextPairing: Duration?
     /// What kept jobs from being handed out at the last step.
     private var lastOutlook: Outlook?
-    var lastTrouble: Failure?
+    /// Why readers cannot read what is published.
+    var outboxTrouble: Failure?
     var census = Census()
     let gate = Gate()
     nonisolated let thread: SpoolThread
@@ -257,10 +258,7 @@ public actor Spool {
 
     func note(_ fault: FileFault) { note(fault.failure) }
 
-    func note(_ failure: Failure) {
-        lastTrouble = failure
-        report(.trouble(failure))
-    }
+    func note(_ failure: Failure) { report(.trouble(failure)) }
 
     /// Adds a job to what the spool knows, or changes what it knows of it.
     func remember(_ entry: Entry) {

@@ -156,14 +156,17 @@ extension Spool {
         return status.group
     }
 
-    /// Tells when outcomes cannot be given the outbox's group.
+    /// Finds out whether outcomes can be given the outbox's group, and tells when that changes.
     func checkOutboxGroup() {
+        let before = outboxTrouble
+        outboxTrouble = nil
         guard let group = outboxGroup(), !SystemBridge.isMember(of: group) else { return }
-        note(
-            Failure(
-                .permissionDenied, configuration.directories.outbox,
-                "its group (\(group)) is not one of the daemon's user, so outcomes cannot be given to it and readers cannot read them",
-                hint: "Make the daemon's user a member of that group (usermod -aG) and restart, or chgrp the outbox."))
+        let trouble = Failure(
+            .permissionDenied, configuration.directories.outbox,
+            "its group (\(group)) is not one of the daemon's user: outcomes cannot be given to it, nor its members read them",
+            hint: "Make the daemon's user a member of that group (usermod -aG) and restart, or chgrp the outbox.")
+        outboxTrouble = trouble
+        if trouble != before { note(trouble) }
     }
 
     private func reopenOutbox() {

@@ -57,8 +57,8 @@ public struct SpoolSnapshot: Sendable {
     public let stopped: [JobID: Failure]
     /// The fault that keeps an outcome that is fixed from being published.
     public let publishingTrouble: Failure?
-    /// What went wrong last, and was or is tried again.
-    public let lastTrouble: Failure?
+    /// Why readers cannot read what is published.
+    public let outboxTrouble: Failure?
     /// `done` and `failed`; counting them takes a while after the start.
     public let finished: [JobState: Finished]
     /// Whether `finished` is counted to the end.
@@ -128,7 +128,7 @@ extension Spool {
             stopped: unfinished.compactMapValues(\.fault),
             publishingTrouble: entries.values.first { $0.isSealed && unfinished[$0.id]?.fault != nil }
                 .flatMap { unfinished[$0.id]?.fault },
-            lastTrouble: lastTrouble,
+            outboxTrouble: outboxTrouble,
             finished: census.counts.mapValues { SpoolSnapshot.Finished(jobs: $0.jobs, bytes: $0.bytes) },
             isFinishedCounted: census.isComplete, isQueueHeld: isQueueHeld, takesIn: takesIn)
     }
