@@ -21,6 +21,9 @@ extension FileFault {
     /// Whether it is one of the medium (a bad sector, say), and not of what is short for a while.
     var isOfMedium: Bool { code == .inputOutput }
 
+    /// Whether something is short for a while (descriptors, memory) or in other hands: the object itself is sound.
+    var isShortage: Bool { code == .temporary }
+
     private var cause: String { "\(operation.phrase): \(errno)" }
 
     private var code: FailureCode {

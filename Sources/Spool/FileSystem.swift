@@ -206,7 +206,7 @@ struct FileSystem: Sendable {
         }
     }
 
-    /// Makes a file that nobody else made, of the given bytes, and leaves it open to the caller's `finish`.
+    /// Makes a file that nobody else made, hands it to `finish`, open for writing, and closes it after that.
     func create(
         _ at: Location, group: UInt32? = nil, _ finish: (Int32) throws(FileFault) -> Void
     ) throws(FileFault) {

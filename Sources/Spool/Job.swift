@@ -130,7 +130,7 @@ extension Failure {
     static func tooLarge(_ code: FailureCode, _ name: FileName, _ size: Int64, _ limit: Int) -> Failure {
         Failure(
             code, name.description, "has \(size) bytes; the limit is \(limit)",
-            hint: "Make it smaller, or raise the limit in the configuration.")
+            hint: code == .imageTooLarge ? "Make it smaller, or raise limits.image_bytes." : "Make it shorter.")
     }
 
     static func vanished(_ id: JobID) -> Failure {

@@ -195,8 +195,16 @@ struct Target: Sendable {
 
     func missing(_ spec: FileName, _ last: KnownJob?, _ timeout: Duration) -> Failure {
         var cause = "\(phrase) did not come within \(timeout.text)"
-        if let last { cause += "; an earlier one was answered as job \(last.id)" }
-        return Failure(.imageMissing, spec.description, cause, hint: "Drop the photo and its spec again, together.")
+        if let last { cause += "; an earlier one was job \(last.id)" }
+        return Failure(.imageMissing, spec.description, cause, hint: advice)
+    }
+
+    /// What helps: as often as not the spec was named after the whole of the photo's name.
+    private var advice: String {
+        guard name == nil, SpoolConfiguration.photoExtensions.contains(stem.lowercasedExtension) else {
+            return "Drop the photo and its spec again, together."
+        }
+        return "To go with \(stem) it must be named \(stem.stem).yaml: drop both again."
     }
 }
 

@@ -143,7 +143,7 @@ struct InboxView: Sendable {
         }
     }
 
-    /// The names that may be complete now, in order, each with whether its bytes must be looked at to tell.
+    /// The names that may be complete now, in order of arrival.
     func due(now: Duration) -> [FileName] {
         sightings.values
             .filter { !$0.isComplete && rules.mayBeComplete($0, now: now) }

@@ -171,7 +171,7 @@ public actor Spool {
         if hasMore || isCounting { return now }
         return [
             nextScan, view.nextDeadline, nextPairing, queue.nextAlarm(),
-            unfinished.values.map(\.until).min(), census.nextSweep, nextOverdue(now),
+            unfinished.values.map(\.until).min(), census.nextSweep, census.nextCount, nextOverdue(now),
         ].compactMap(\.self).min()
     }
 

@@ -109,8 +109,10 @@ public struct SpoolConfiguration: Sendable, Equatable {
     public var retry = Retry()
     /// How long inputs are kept.
     public var retention = Retention()
+    /// Extensions that photos usually have, in lower case.
+    static let photoExtensions: Set<String> = ["jpg", "jpeg", "png"]
     /// Extensions of images, in lower case. Any other file is `unsupported_type`.
-    public var imageExtensions: Set<String> = ["jpg", "jpeg", "png"]
+    public var imageExtensions = SpoolConfiguration.photoExtensions
     /// Extensions of task specs, in lower case.
     public var specExtensions: Set<String> = ["yaml", "yml"]
     /// Names with these endings are being written by somebody; they are ignored and counted, like dot files.

@@ -1,7 +1,8 @@
 // Outcomes: S7 to S10. Every answer and every failure goes through `seal`, `promote`, `publish`, in this order.
 //
 // Invariants: `answer.json` appears whole and durable, once; with it the outcome is fixed; it leaves the spool by one rename (or,
-// to another file system, by one rename there that `publishing` makes recognisable), so no reader meets it twice.
+// to another file system, by one rename there that `publishing` makes recognisable), so no reader meets it twice. The outbox is the
+// directory that its path leads to when an outcome is published, whatever was opened at the start.
 
 internal import Diagnostics
 internal import SystemPackage
@@ -65,9 +66,10 @@ extension Spool {
         let home = home(id, .answered)
         try files.syncDirectory(directory(.answered))
         let isFailure = try files.exists(home / Layout.reason)
-        // After a fault: the outbox may have been replaced or mounted since it was opened.
-        if unfinished[id].map({ $0.tries > 0 }) ?? false { reopenOutbox() }
-        if try files.exists(home / Layout.answer) { try publish(id) }
+        if try files.exists(home / Layout.answer) {
+            try followOutbox()
+            try publish(id)
+        }
         try files.syncDirectory(outbox.here)
         try files.syncDirectory(home)
         try files.rename(home, self.home(id, isFailure ? .failed : .done))
@@ -123,6 +125,9 @@ extension Spool {
                 return try files.renameNoReplace(source, outbox / name)
             } catch let fault where fault.errno == .fileExists {
                 continue
+            } catch let fault where fault.errno != .improperLink {
+                // What is in the way is the outbox's, not the document's.
+                throw FileFault(errno: fault.errno, operation: .create, object: (outbox / name).description)
             }
         }
     }
@@ -137,17 +142,32 @@ extension Spool {
             try files.sync(descriptor, hidden)
         }
         try files.syncDirectory(outbox.here)
-        try files.writeWhole(home / Layout.publishing, [], durable: true)
+        let inode = try files.status(outbox.here)?.identity.inode
+        try files.writeWhole(home / Layout.publishing, Array((inode.map { "\($0)" } ?? "").utf8), durable: true)
         try files.syncDirectory(home)
     }
 
-    /// With `publishing` there, the hidden copy tells: there, it is not published; gone, it is.
+    /// With `publishing` there, the hidden copy tells: there, it is not published; gone, it is. But where the outbox is another than the
+    /// one that got the copy, nothing is known of that, and the document goes to this one as if it had gone to none.
     private func publishElsewhere(_ id: JobID) throws(FileFault) {
-        let hidden = outbox / Layout.hidden(id)
-        if try files.exists(hidden) { try publish(id, from: hidden) }
+        let (home, hidden) = (home(id, .answered), outbox / Layout.hidden(id))
+        if try files.exists(hidden) {
+            try publish(id, from: hidden)
+        } else if try wasBegunElsewhere(id) {
+            try files.remove(home / Layout.publishing)
+            return try publish(id)
+        }
         try files.syncDirectory(outbox.here)
-        try files.remove(home(id, .answered) / Layout.answer)
-        try files.remove(home(id, .answered) / Layout.publishing)
+        try files.remove(home / Layout.answer)
+        try files.remove(home / Layout.publishing)
+    }
+
+    /// Whether `publishing` names another outbox than this one: by its inode, since a device has another number after a restart. Earlier
+    /// versions named none.
+    private func wasBegunElsewhere(_ id: JobID) throws(FileFault) -> Bool {
+        let noted = try files.contents(home(id, .answered) / Layout.publishing, atMost: 32) ?? []
+        guard let inode = UInt64(String(decoding: noted, as: UTF8.self)) else { return false }
+        return try files.status(outbox.here)?.identity.inode != inode
     }
 
     /// A setgid outbox gives its group to what is made in it, but not to what is renamed into it: so it is given here.
@@ -169,10 +189,18 @@ extension Spool {
         if trouble != before { note(trouble) }
     }
 
-    private func reopenOutbox() {
+    /// Turns to the directory that the outbox's path leads to now: the one that was opened may have been moved away, and answers with
+    /// it, or have had another mounted over it.
+    ///
+    /// - Throws: the fault of opening the path.
+    private func followOutbox() throws(FileFault) {
         let path = configuration.directories.outbox
-        guard let descriptor = try? SystemBridge.openRoot(path) else { return }
-        outbox = DirectoryHandle(descriptor: descriptor, path: path)
+        let descriptor = try files.perform(.open, outbox.here) { () throws(Errno) in try SystemBridge.openRoot(path) }
+        let standing = DirectoryHandle(descriptor: descriptor, path: path)
+        let identity = try files.status(of: standing.descriptor, standing.here).identity
+        // Of a file system that has ended (FUSE) the old handle tells nothing any more.
+        guard (try? files.status(of: outbox.descriptor, outbox.here).identity) != identity else { return }
+        outbox = standing
         checkOutboxGroup()
     }
 }

@@ -14,7 +14,8 @@ extension Spool {
 
     /// Finds every job in the spool and moves on what was cut off. Call once, before `run`.
     ///
-    /// - Throws: what makes the spool unusable: its directories cannot be listed, its session cannot be marked.
+    /// - Throws: what makes the spool unusable: its directories cannot be listed, its session cannot be marked; or
+    ///   `temporary`, when there are no descriptors or no memory left to read what is there.
     public func recover() throws(Failure) {
         guard !isRecovered, !isClosed else { return }
         do {
@@ -56,16 +57,27 @@ extension Spool {
     /// Reads what the disk tells of a job.
     private func load(_ id: JobID, _ state: JobState) throws(FileFault) {
         let home = home(id, state)
-        var record = JobRecord()
-        if let bytes = try files.contents(home / Layout.record, atMost: JobRecord.maximumBytes) {
-            record = JobRecord(bytes: bytes) ?? record
-        }
+        let record = try readRecord(home)
         var entry = Entry(id: id, state: state, record: record)
         let inputs = try files.list(home / Layout.input).filter { $0 != Layout.incoming }
         entry.image = inputs.first { !view.rules.isSpec($0) } ?? record.image
         entry.spec = inputs.first { view.rules.isSpec($0) } ?? record.spec
         entry.isSealed = try files.exists(home / Layout.answer)
         remember(entry)
+    }
+
+    /// The record of a job; an empty one where there is none that can be read: no job's record is worth a start.
+    private func readRecord(_ home: Location) throws(FileFault) -> JobRecord {
+        do {
+            guard let bytes = try files.contents(home / Layout.record, atMost: JobRecord.maximumBytes) else {
+                return JobRecord()
+            }
+            return JobRecord(bytes: bytes) ?? JobRecord()
+        } catch let fault where !fault.isShortage {
+            // For a shortage the counts are not given up: the record is whole, and the next start reads it.
+            note(fault)
+            return JobRecord()
+        }
     }
 
     private func recoverWaiting(_ id: JobID) {
@@ -187,30 +199,54 @@ extension Spool {
 
     // MARK: What else a crash leaves
 
+    /// A finished job that pairing is to remember.
+    private struct FinishedJob {
+        let id: JobID
+        /// When it ended, in microseconds since 1970.
+        let ended: Int64
+        let image: FileName
+        let spec: FileName?
+        let outcome: FileName?
+    }
+
     /// Finished jobs: names stay in order, recent ones are remembered, half-removed ones removed.
     private func recallFinished() throws(FileFault) {
-        let now = clock.monotonic
         let oldest = clock.unixMicroseconds - configuration.pairing.timeout.microseconds
+        var finished: [FinishedJob] = []
         for state in [JobState.failed, .done] {
-            var recalled: [JobID] = []
+            var young: [JobID] = []
             try files.forEachBatch(directory(state)) { (names) throws(FileFault) in
                 for name in names {
                     if Layout.job(ofExpiring: name) != nil { removeRest(directory(state) / name) }
                     guard let id = JobID(name) else { continue }
                     ids.follow(id)
-                    if id.unixMicroseconds > oldest { recalled.append(id) }
+                    if id.unixMicroseconds > oldest { young.append(id) }
                 }
             }
-            for id in recalled.sorted() {
-                guard let bytes = try files.contents(home(id, state) / Layout.record, atMost: JobRecord.maximumBytes),
-                    let record = JobRecord(bytes: bytes), let image = record.image
-                else { continue }
-                // The name is from before the end, or from a future that was none.
-                let ended = record.history.last?.at ?? record.claimedAt ?? id.unixMicroseconds
-                guard ended > oldest else { continue }
-                let age = Duration.microseconds(max(0, clock.unixMicroseconds - ended))
-                recent.add(id, image: image, spec: record.spec, outcome: record.outcomeName, at: now - age)
-            }
+            finished += young.compactMap { finishedJob($0, state) }
+        }
+        // Pairing goes by the job that ended last, in whichever of the two directories it is.
+        finished.sort { ($0.ended, $0.id) < ($1.ended, $1.id) }
+        let (now, unixNow) = (clock.monotonic, clock.unixMicroseconds)
+        // The name is from before the end, or from a future that was none.
+        for job in finished where job.ended > oldest {
+            let age = Duration.microseconds(max(0, unixNow - job.ended))
+            recent.add(job.id, image: job.image, spec: job.spec, outcome: job.outcome, at: now - age)
+        }
+    }
+
+    /// What the record tells of a finished job; nil when it tells nothing or cannot be read: it is as if long past.
+    private func finishedJob(_ id: JobID, _ state: JobState) -> FinishedJob? {
+        do {
+            guard let bytes = try files.contents(home(id, state) / Layout.record, atMost: JobRecord.maximumBytes),
+                let record = JobRecord(bytes: bytes), let image = record.image
+            else { return nil }
+            return FinishedJob(
+                id: id, ended: record.history.last?.at ?? record.claimedAt ?? id.unixMicroseconds, image: image,
+                spec: record.spec, outcome: record.outcomeName)
+        } catch {
+            note(error)
+            return nil
         }
     }
 
@@ -228,8 +264,17 @@ extension Spool {
         try files.forEachBatch(outbox.here) { (names) throws(FileFault) in
             for name in names {
                 guard let id = Layout.job(ofHidden: name), entries[id]?.state != .answered else { continue }
-                try files.remove(outbox / name)
+                removeCopy(outbox / name)
             }
+        }
+    }
+
+    /// Removes such a copy. What resists stays here as well.
+    private func removeCopy(_ hidden: Location) {
+        do {
+            try files.remove(hidden)
+        } catch {
+            note(error)
         }
     }
 }

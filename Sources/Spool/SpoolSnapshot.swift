@@ -95,7 +95,7 @@ public struct JobSummary: Sendable, Identifiable {
     public let trouble: Failure?
     /// The job that this one retries.
     public let retryOf: JobID?
-    /// Whether it must run alone, how often it crashed the process then, and how often the process just ended.
+    /// Whether it must run alone: it was in flight at an unclean end.
     public let alone: Bool
     /// Crashes while it ran alone.
     public let strikes: Int
@@ -219,7 +219,9 @@ extension Spool {
         guard isRecovered, hasScanned else { return false }
         let isIntakeQuiet =
             !takesIn || intakePause.tries >= Spool.stuckAfter
-            || Set(view.sightings.keys).isSubset(of: plan.waiting.filter(\.isLong).map(\.name))
+            // What could not be looked at yet may be a drop.
+            || view.unexamined.isEmpty
+                && Set(view.sightings.keys).isSubset(of: plan.waiting.filter(\.isLong).map(\.name))
         guard isIntakeQuiet, inHand.isEmpty else { return false }
         return entries.values.allSatisfy { entry in
             if let pause = unfinished[entry.id], pause.tries >= Spool.stuckAfter { return true }

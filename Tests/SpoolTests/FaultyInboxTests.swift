@@ -4,42 +4,12 @@
 import Diagnostics
 import Foundation
 import Glibc
-import Synchronization
 import SystemPackage
 import Testing
 
 @testable import Spool
 
 @Suite(.serialized) struct FaultyInboxTests {
-    /// Calls that fail while it is on.
-    private final class Fault: Sendable {
-        private let left: Mutex<Int>
-        private let errno: Errno
-        private let picks: @Sendable (FileOperation, String) -> Bool
-
-        /// - Parameter times: how often; as a rule until it is lifted.
-        init(
-            _ errno: Errno, times: Int = .max, _ picks: @escaping @Sendable (FileOperation, String) -> Bool
-        ) {
-            left = Mutex(times)
-            (self.errno, self.picks) = (errno, picks)
-        }
-
-        func lift() { left.withLock { $0 = 0 } }
-
-        var saboteur: Saboteur {
-            Saboteur(
-                .init(refuses: { [self] operation, location in
-                    guard picks(operation, "\(location)") else { return nil }
-                    return left.withLock { left in
-                        guard left > 0 else { return nil }
-                        left -= 1
-                        return .fails(errno)
-                    }
-                }))
-        }
-    }
-
     private func started(
         _ sandbox: Sandbox = Sandbox(), _ fault: Fault? = nil,
         adjust: @Sendable (inout SpoolConfiguration) -> Void = { _ in }
@@ -153,6 +123,38 @@ import Testing
         await bench.pass(.seconds(20))
         #expect(await bench.gate.turn != turn)
         #expect(await bench.spool.takeJobs(atMost: 1).first?.spec?.description == "a.yaml")
+    }
+
+    // MARK: Files that cannot be examined
+
+    /// For `--once`: the only drop is not in sight when workers first ask whether there is anything.
+    @Test(arguments: [Errno.noMemory, .ioError])
+    func aDropThatCannotBeExaminedAtFirstIsNotLeftBehind(_ errno: Errno) async throws {
+        let sandbox = Sandbox()
+        sandbox.drop("a.jpg", photo("a"))
+        let fault = Fault(errno, times: 1) { $0 == .status && $1.hasSuffix("/inbox/a.jpg") }
+        let bench = try await started(sandbox, fault)
+        let spool = await bench.spool
+        #expect(await spool.snapshot().inInbox == 0, "it must not be in sight yet")
+        #expect(await !spool.isEmpty)
+        await spool.endWhenEmpty()
+        async let next = spool.nextJobs(atMost: 1)
+        await bench.pass(.seconds(5))
+        let jobs = await next
+        #expect(jobs.map(\.image.description) == ["a.jpg"])
+        for job in jobs { try await bench.work(job) }
+        #expect(await bench.books == ["a.json: ok"])
+        #expect(await spool.isEmpty)
+    }
+
+    @Test func aDropThatCanNeverBeExaminedDoesNotKeepTheEndAway() async throws {
+        let sandbox = Sandbox()
+        sandbox.drop("a.jpg", photo("a"))
+        let fault = Fault(.ioError) { $0 == .status && $1.hasSuffix("/inbox/a.jpg") }
+        let bench = try await started(sandbox, fault)
+        #expect(await !bench.spool.isEmpty)
+        await bench.pass(.seconds(10))
+        #expect(await bench.spool.isEmpty)
     }
 
     // MARK: What is short for a while is no outcome

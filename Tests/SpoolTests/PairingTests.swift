@@ -177,6 +177,10 @@ import Testing
         #expect(plan([spec("a.yaml")], at: 59).decisions.isEmpty)
         #expect(plan([spec("a.yaml")], at: 59).waiting.first?.isLong == true)
         #expect(refusal(plan([spec("a.yaml")], at: 60))?.code == .imageMissing)
+        #expect(refusal(plan([spec("a.yaml")], at: 60))?.hint == "Drop the photo and its spec again, together.")
+        // Named after all of the photo's name: dropping both again would change nothing.
+        let hint = "To go with a.JPG it must be named a.yaml: drop both again."
+        #expect(refusal(plan([spec("a.JPG.yaml")], at: 60))?.hint == hint)
         #expect(refusal(plan([spec("a.yaml", refused: true)], at: 60))?.code == .specInvalid)
         #expect(plan([spec("a.yaml", refused: true)], at: 59).waiting.first?.reason.contains("nonsense") == true)
     }

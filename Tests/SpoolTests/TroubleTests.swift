@@ -3,6 +3,8 @@
 import Diagnostics
 import Foundation
 import Glibc
+import Synchronization
+import SystemPackage
 import Testing
 
 @testable import Spool
@@ -93,6 +95,48 @@ import Testing
         try await bench.finish()
         #expect(await bench.books == ["a.json: ok"])
         await bench.expectAtRest()
+    }
+
+    @Test func anOutboxThatWasMovedAwayIsTheOutboxNoMore() async throws {
+        let bench = try await started()
+        let outbox = bench.sandbox.outbox
+        bench.sandbox.drop("a.jpg", photo("a"))
+        try await bench.finish()
+        Sandbox.move(outbox, outbox + "-monday")
+        _ = unsafe mkdir(outbox, 0o755)
+        bench.sandbox.drop("b.jpg", photo("b"))
+        try await bench.finish()
+        #expect(Sandbox.files(under: outbox).map(\.path) == ["b.json"])
+        // Away and not made anew: the answer waits, and is told of by the path, until one stands there.
+        Sandbox.move(outbox, outbox + "-tuesday")
+        bench.sandbox.drop("c.jpg", photo("c"))
+        try await bench.finish(.seconds(3))
+        let snapshot = await bench.spool.snapshot()
+        #expect(snapshot.unpublished == 1)
+        #expect(snapshot.publishingTrouble?.code == .notFound && snapshot.publishingTrouble?.object == outbox)
+        Sandbox.move(outbox + "-monday", outbox)
+        await bench.pass(.seconds(90))
+        #expect(Sandbox.files(under: outbox).map(\.path).sorted() == ["a.json", "c.json"])
+        #expect(Sandbox.files(under: outbox + "-tuesday").map(\.path) == ["b.json"])
+        for day in ["-monday", "-tuesday"] { try? FileManager.default.removeItem(atPath: outbox + day) }
+        #expect(await bench.books == ["a.json: ok", "c.json: ok"])
+        await bench.expectAtRest()
+    }
+
+    @Test func whatTheOutboxRefusesIsToldByItsName() async throws {
+        let sandbox = Sandbox()
+        let saboteur = Saboteur(
+            .init(refuses: { operation, location in
+                let isOutcome = location.description.hasSuffix("/answer.json")
+                return operation == .renameNoReplace && isOutcome ? .fails(.permissionDenied) : nil
+            }))
+        let bench = try Bench(sandbox, saboteur: saboteur)
+        try await bench.start()
+        bench.sandbox.drop("a.jpg", photo("a"))
+        try await bench.finish(.seconds(3))
+        let trouble = await bench.spool.snapshot().publishingTrouble
+        #expect(trouble?.object == "\(sandbox.outbox)/a.json" && trouble?.code == .permissionDenied)
+        #expect(trouble?.cause.hasPrefix("cannot be created") == true)
     }
 
     /// In a process of its own: the umask belongs to the process.
@@ -223,6 +267,40 @@ import Testing
         bench.sandbox.drop("a.jpeg", photo("b"))
         try await bench.finish()
         #expect(await bench.books == ["a-2.json: ok", "a.json: ok"])
+        await bench.expectAtRest()
+    }
+
+    /// The rename in the outbox fails; then another directory stands there, as when a disk is unmounted or exchanged.
+    @Test(
+        .enabled(if: Sandbox.hasTwoFileSystems, "needs /dev/shm and /tmp on two file systems"),
+        arguments: [false, true])
+    func anOutboxElsewhereThatIsReplacedLosesNothing(published: Bool) async throws {
+        let sandbox = Sandbox(.outboxElsewhere)
+        let outbox = sandbox.outbox
+        let isBroken = Mutex(true)
+        let saboteur = Saboteur(
+            .init(refuses: { operation, location in
+                guard isBroken.withLock({ $0 }), location.root.path == outbox else { return nil }
+                // Before the rename, or just after it.
+                return operation == (published ? .syncDirectory : .renameNoReplace)
+                    && Sandbox.exists("\(outbox)/\(published ? "a.json" : ".")") ? .fails(.ioError) : nil
+            }))
+        let bench = try Bench(sandbox, saboteur: saboteur)
+        try await bench.start()
+        bench.sandbox.drop("a.jpg", photo("a"))
+        try await bench.finish(.seconds(3))
+        #expect(await bench.spool.snapshot().unpublished == 1)
+        if published {
+            // The same outbox: its reader has taken the answer, and does not get it twice.
+            #expect(await bench.books == ["a.json: ok"])
+        } else {
+            Sandbox.move(outbox, outbox + "-old")
+            _ = unsafe mkdir(outbox, 0o755)
+        }
+        isBroken.withLock { $0 = false }
+        await bench.pass(.seconds(90))
+        #expect(await bench.books == ["a.json: ok"])
+        try? FileManager.default.removeItem(atPath: outbox + "-old")
         await bench.expectAtRest()
     }
 
