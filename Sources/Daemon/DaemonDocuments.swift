@@ -70,7 +70,7 @@ extension DaemonService {
                 directories: snapshot.directories.prefix(20).map { FileLabel($0.bytes) },
                 waiting: snapshot.waiting.prefix(20).map {
                     .init(
-                        file: FileLabel($0.name.bytes), reason: $0.reason,
+                        file: FileLabel($0.name.bytes), reason: $0.reason.onOneLine,
                         remainingSeconds: $0.remaining.map { $0.milliseconds / 1e3 })
                 }),
             troubles: snapshot.troubles.isEmpty ? nil : snapshot.troubles.map { ErrorDetail($0) }, warnings: warnings)
@@ -117,25 +117,28 @@ extension DaemonService {
 
     func entry(_ job: JobSummary, position: Int? = nil) -> QueueEntry {
         QueueEntry(
-            job: job.id.description, state: job.state == .done ? JobState.answered.rawValue : job.state.rawValue,
+            job: job.id.description, state: job.state.rawValue,
             image: job.image.map { FileLabel($0.bytes) }, spec: job.spec.map { FileLabel($0.bytes) },
             priority: job.priority, since: Timestamp(milliseconds: job.claimedAt / 1000),
             position: position, note: note(job))
     }
 
     private func note(_ job: JobSummary) -> String? {
-        if let trouble = job.trouble { return "stands still: \(trouble)" }
+        if let trouble = job.trouble { return "stands still: \(trouble.onOneLine)" }
         if let pause = job.pause { return "tried again in \(Int(pause.milliseconds / 1e3)) s" }
-        if job.isCommitted, let outcome = job.outcome { return "answered as \(outcome)" }
+        if job.isCommitted, let outcome = job.outcome {
+            let isError = job.history.contains { $0.kind == .failed }
+            return "\(isError ? "error" : "answered") as \(outcome)"
+        }
         return job.alone ? "runs alone after an unclean end" : nil
     }
 
-    func document(_ job: JobSummary) -> JobDocument {
+    func document(_ job: JobSummary, isQueueHeld: Bool) -> JobDocument {
         let claimed = Timestamp(milliseconds: job.claimedAt / 1000)
         return JobDocument(
             entry: entry(job),
-            explanation: explanation(job)
-                + (job.trouble.map { " A fault keeps it there, and it is tried again: \($0)" } ?? ""),
+            explanation: explanation(job, isQueueHeld)
+                + (job.trouble.map { " A fault keeps it there, and it is tried again: \(sentence($0))" } ?? ""),
             history: [.init(at: claimed, event: "claimed")]
                 + job.history.map {
                     .init(at: Timestamp(milliseconds: $0.at / 1000), event: $0.kind.rawValue, note: $0.note)
@@ -146,19 +149,33 @@ extension DaemonService {
             error: job.state == .done ? nil : job.lastFailure.map { ErrorDetail($0) }, timing: job.timing)
     }
 
-    private func explanation(_ job: JobSummary) -> String {
-        let reason = job.lastFailure.map { " The last attempt ended with: \($0)." } ?? ""
+    private func explanation(_ job: JobSummary, _ isQueueHeld: Bool) -> String {
+        let reason = job.lastFailure.map { " The last attempt ended with: \(sentence($0))" } ?? ""
+        let hold = isQueueHeld ? " The whole queue is held: no job starts until memvpctl release." : ""
         switch job.state {
         case .claimed: return "It is being taken in from the inbox."
-        case .queued: return "It waits for a worker.\(reason)"
-        case .held: return "An operator keeps it back: memvpctl release \(job.id) lets it go on."
-        case .deferred: return "A passing fault ended its last attempt; it is tried again after a pause.\(reason)"
+        case .queued:
+            let wait = isQueueHeld ? "The queue is held: memvpctl release lets it go on." : "It waits for a worker."
+            return "\(wait)\(reason)"
+        case .held: return "An operator keeps it back: memvpctl release \(job.id) lets it go on.\(hold)"
+        case .deferred:
+            return "A passing fault ended its last attempt; it is tried again after a pause.\(hold)\(reason)"
         case .running: return "A worker has it."
         case .answered: return "Its outcome is fixed and is being published."
         case .done: return "It was answered. Its originals are in \(job.directory)/input."
         case .failed:
-            return "It ended with an error.\(reason) Its originals are in \(job.directory)/input, the reason in "
-                + "\(job.directory)/reason.json; memvpctl retry \(job.id) tries it again."
+            let error = job.lastFailure.map { "It ended with an error: \(sentence($0))" } ?? "It ended with an error."
+            // The hint of a removed job says it already.
+            let saysRetry = job.lastFailure?.hint.contains("memvpctl retry") ?? false
+            let retry = saysRetry ? "" : "; memvpctl retry \(job.id) tries it again"
+            return "\(error) Its originals are in \(job.directory)/input, the reason in "
+                + "\(job.directory)/reason.json\(retry)."
         }
+    }
+
+    /// A failure as sentences: a hint has its full stop, a failure without one has none.
+    private func sentence(_ failure: Failure) -> String {
+        let text = "\(failure.onOneLine)"
+        return [".", "?", "!"].contains { text.hasSuffix($0) } ? text : text + "."
     }
 }

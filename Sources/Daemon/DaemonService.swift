@@ -12,6 +12,7 @@ public import Logging
 internal import MemVP
 public import Specification
 internal import Spool
+internal import SystemPackage
 internal import Tensor
 
 /// The version of the programs.
@@ -80,7 +81,7 @@ actor DaemonService {
         let catalog = MetricCatalog(build: {
             BuildInformation(version: memvpdVersion, kernels: path, model: served.named.name)
         })
-        let reporter = Reporter(catalog: catalog, log: log)
+        let reporter = Reporter(catalog: catalog, log: log, names: configuration.log.names)
         self.reporter = reporter
         let specs = SpecReader(limits: configuration.limits.spec)
         self.specs = specs
@@ -154,6 +155,7 @@ actor DaemonService {
         log.notice("serving \(bundle.description.name), kernels \(kernels.name), \(threads) threads")
 
         for task in working { await task.value }
+        let left = mode == .once ? await spool.snapshot() : nil
         condition = .stopping
         tell { () throws(Failure) in try self.notifier.stopping(status: "stopping") }
         ending.cancel()
@@ -167,6 +169,18 @@ actor DaemonService {
         await keeping.value
         await feeding.value
         log.notice("stopped")
+        try tellUndelivered(left)
+    }
+
+    /// Whoever runs the daemon once waits for its outcomes: some that are not in the outbox are no success.
+    private func tellUndelivered(_ snapshot: SpoolSnapshot?) throws(Failure) {
+        guard let snapshot, snapshot.unpublished > 0 else { return }
+        let trouble = snapshot.publishingTrouble
+        let what = snapshot.unpublished == 1 ? "an outcome waits" : "\(snapshot.unpublished) outcomes wait"
+        throw Failure(
+            trouble?.code ?? .temporary, configuration.directories.outbox,
+            "\(what) to be put there" + (trouble.map { ": one \($0.cause)" } ?? ""),
+            hint: "They are kept in the spool; the next start publishes them when that is mended.")
     }
 
     private func server() -> ControlServer {
@@ -237,7 +251,7 @@ actor DaemonService {
     // MARK: Reloading
 
     private func reloadBySignal() async {
-        do throws(Failure) { try await reload() } catch { log.error("not reloaded: \(error)") }
+        do throws(Failure) { try await reload() } catch { log.error("not reloaded: \(error.onOneLine)") }
     }
 
     /// Reads the configuration and the model again; on a failure the old ones go on.
@@ -292,11 +306,34 @@ extension EffectiveConfiguration {
     ///
     /// - Throws: `configuration_invalid` when it cannot be read or is wrong.
     public init(file path: String) throws(Failure) {
+        let type: FileType
+        do {
+            // Looked at before it is opened: a pipe that nobody writes to would be waited for.
+            type = try FilePath(path).stat().type
+        } catch {
+            throw Self.unusable(path, error)
+        }
+        guard type == .regular else {
+            throw Failure(.configurationInvalid, path, "is not a regular file", hint: Self.otherFile)
+        }
         guard let bytes = FileManager.default.contents(atPath: path) else {
-            throw Failure(
-                .configurationInvalid, path, "is not there or cannot be read",
-                hint: "Name another file with --config FILE.")
+            let isDenied = !FileManager.default.isReadableFile(atPath: path)
+            throw Self.unusable(path, isDenied ? .permissionDenied : .ioError)
         }
         try self.init(yaml: [UInt8](bytes), named: path)
+    }
+
+    private static let otherFile = "Name another file with --config FILE."
+
+    private static func unusable(_ path: String, _ error: Errno) -> Failure {
+        switch error {
+        case .permissionDenied, .notPermitted:
+            Failure(
+                .configurationInvalid, path, "may not be read by this user",
+                hint: "Give the user the right to it and to the directories above it (chmod, chgrp or setfacl).")
+        case .noSuchFileOrDirectory, .notDirectory:
+            Failure(.configurationInvalid, path, "is not there", hint: otherFile)
+        default: Failure(.configurationInvalid, path, "cannot be read: \(error)", hint: otherFile)
+        }
     }
 }

@@ -15,22 +15,32 @@ extension DaemonService: ControlOperations {
         let snapshot = await spool.snapshot()
         var inbox = HealthDocument.Check("inbox", ok: true)
         if case .unavailable(let reason) = snapshot.watched.first?.method {
-            inbox = .init("inbox", ok: false, message: reason)
+            inbox = .init("inbox", ok: false, message: reason, path: configuration.directories.inbox)
         } else if let trouble = snapshot.intakeTrouble {
             // Anybody may ask for the health: the code names no file.
             inbox = .init("inbox", ok: false, message: "nothing is taken in: \(trouble.code.rawValue)")
         }
-        let isWritable = FileManager.default.isWritableFile(atPath: configuration.directories.outbox)
-        let unpublished = snapshot.publishingTrouble
+        var outbox = HealthDocument.Check("outbox", ok: true)
+        if let obstacle = Self.obstacle(toWriting: configuration.directories.outbox) {
+            outbox = .init("outbox", ok: false, message: obstacle, path: configuration.directories.outbox)
+        } else if let trouble = snapshot.publishingTrouble {
+            outbox = .init("outbox", ok: false, message: "outcomes wait to be published: \(trouble.code.rawValue)")
+        }
         let stalled = reporter.stall ?? .zero >= Self.longestPass
         return HealthDocument(checks: [
             .init("model", ok: true, message: bundle.description.name),
             .init("workers", ok: !stalled, message: stalled ? "a pass of the model takes over two minutes" : ""),
-            inbox,
-            .init(
-                "outbox", ok: isWritable && unpublished == nil,
-                message: unpublished.map { "outcomes wait to be published: \($0.code.rawValue)" } ?? ""),
+            inbox, outbox,
         ])
+    }
+
+    /// Why nothing can be put into a directory; nil when it can.
+    static func obstacle(toWriting directory: String) -> String? {
+        var isDirectory = false
+        let files = FileManager.default
+        guard files.fileExists(atPath: directory, isDirectory: &isDirectory) else { return "is not there" }
+        guard isDirectory else { return "is not a directory" }
+        return files.isWritableFile(atPath: directory) ? nil : "is not writable"
     }
 
     func metrics() async -> String {
@@ -57,7 +67,7 @@ extension DaemonService: ControlOperations {
             QueueEntry(
                 job: nil, state: QueueState.waiting.rawValue, image: $0.isSpec ? nil : FileLabel($0.name.bytes),
                 spec: $0.isSpec ? FileLabel($0.name.bytes) : nil,
-                since: Timestamp(milliseconds: $0.since / 1000), note: $0.reason)
+                since: Timestamp(milliseconds: $0.since / 1000), note: $0.reason.onOneLine)
         }
         if let chosen { entries = entries.filter { $0.state == chosen.rawValue } }
         return QueueDocument(held: snapshot.isQueueHeld, total: entries.count, jobs: Array(entries.prefix(limit)))
@@ -66,14 +76,16 @@ extension DaemonService: ControlOperations {
     private func queueState(_ name: String) throws(Failure) -> QueueState {
         guard let state = QueueState(rawValue: name) else {
             let known = QueueState.allCases.map(\.rawValue).joined(separator: ", ")
-            throw Failure(.usage, "state", "'\(name)' is none", hint: "It is one of \(known).")
+            throw Failure(
+                .usage, "state", "'\(name)' is none",
+                hint: "It is one of \(known). Jobs that are done are not in the queue.")
         }
         return state
     }
 
     func job(_ id: String) async throws(Failure) -> JobDocument {
         guard let job = await spool.job(named: try jobID(id)) else { throw unknown(id) }
-        return document(job)
+        return document(job, isQueueHeld: await spool.snapshot().isQueueHeld)
     }
 
     func hold(by peer: PeerCredentials?) async throws(Failure) -> ActionDocument {
@@ -103,19 +115,19 @@ extension DaemonService: ControlOperations {
     }
 
     func hold(_ id: String, by peer: PeerCredentials?) async throws(Failure) -> ActionDocument {
-        note("hold \(id)", peer)
+        note("hold", job: id, peer)
         try await spool.hold(try jobID(id))
         return ActionDocument("Job \(id) is held.", jobs: [id])
     }
 
     func release(_ id: String, by peer: PeerCredentials?) async throws(Failure) -> ActionDocument {
-        note("release \(id)", peer)
+        note("release", job: id, peer)
         try await spool.release(try jobID(id))
         return ActionDocument("Job \(id) goes on.", jobs: [id])
     }
 
     func retry(_ id: String, by peer: PeerCredentials?) async throws(Failure) -> ActionDocument {
-        note("retry \(id)", peer)
+        note("retry", job: id, peer)
         let new = try await spool.retry(try jobID(id))
         return ActionDocument("Job \(id) is tried again as \(new).", jobs: [new.description])
     }
@@ -127,7 +139,7 @@ extension DaemonService: ControlOperations {
         guard let (first, why) = result.refused.min(by: { $0.key < $1.key }) else {
             return ActionDocument("\(new.count) failed jobs are tried again.", jobs: new)
         }
-        for (id, failure) in result.refused { log.warning("retry \(id): \(failure)") }
+        for (id, failure) in result.refused { log.warning("retry \(id): \(reporter.shown(failure))") }
         guard !new.isEmpty else { throw why }
         return ActionDocument(
             "\(new.count) failed jobs are tried again; \(result.refused.count) cannot be, job \(first) for one: \(why)",
@@ -135,7 +147,7 @@ extension DaemonService: ControlOperations {
     }
 
     func remove(_ id: String, by peer: PeerCredentials?) async throws(Failure) -> ActionDocument {
-        note("remove \(id)", peer)
+        note("remove", job: id, peer)
         try await spool.remove(try jobID(id))
         return ActionDocument("Job \(id) is removed; its originals are kept.", jobs: [id])
     }
@@ -149,8 +161,10 @@ extension DaemonService: ControlOperations {
         Failure(.notFound, "job \(id)", "there is no such job", hint: "memvpctl queue lists the jobs.")
     }
 
-    private func note(_ verb: String, _ peer: PeerCredentials?) {
+    /// Logs who did what; what is no job's number is whatever somebody typed, and is not repeated.
+    private func note(_ verb: String, job id: String? = nil, _ peer: PeerCredentials?) {
+        let what = id.map { " \(JobID($0)?.description ?? "of no job")" } ?? ""
         let who = peer.map { "user \($0.userID), process \($0.processID)" } ?? "somebody unknown"
-        log.notice("\(verb) by \(who)")
+        log.notice("\(verb)\(what) by \(who)")
     }
 }

@@ -23,7 +23,7 @@ public struct LogLines: LogHandler {
         }
     }
 
-    private init(logLevel: Logger.Level, format: LogFormat) {
+    init(logLevel: Logger.Level, format: LogFormat) {
         (self.logLevel, self.format) = (logLevel, format)
     }
 
@@ -41,7 +41,9 @@ public struct LogLines: LogHandler {
         _ = try? FileDescriptor.standardError.writeAll(line)
     }
 
-    private func line(_ level: Logger.Level, _ message: String, _ values: [String: String]) -> [UInt8] {
+    /// One line. A line feed in the message may be a file name's, so none means anything here: what parts the faults of a
+    /// document is made "; " before (`Failure.onOneLine`).
+    func line(_ level: Logger.Level, _ message: String, _ values: [String: String]) -> [UInt8] {
         if format == .json {
             var object = values
             object["time"] = Timestamp.now.description

@@ -1,10 +1,12 @@
 // What happened, for the log and the metrics: told by the spool's and the workers' threads.
 //
-// Invariant: nothing here waits for a disk or another actor but the log's own write to standard error.
+// Invariants: nothing here waits for a disk or another actor but the log's own write to standard error. Where names are hidden, no
+// line has anything of a dropped file in it: what may, a name or a failure's words, goes through `shown`.
 
 internal import Control
 internal import Diagnostics
 internal import Logging
+internal import Specification
 internal import Spool
 internal import Synchronization
 
@@ -25,10 +27,11 @@ final class Reporter: Sendable {
     let catalog: MetricCatalog
     let rate = RateMeter()
     private let log: Logger
+    private let names: LogNames
     private let state = Mutex(State())
 
-    init(catalog: MetricCatalog, log: Logger) {
-        (self.catalog, self.log) = (catalog, log)
+    init(catalog: MetricCatalog, log: Logger, names: LogNames) {
+        (self.catalog, self.log, self.names) = (catalog, log, names)
     }
 
     var lastError: LastError? { state.withLock(\.lastError) }
@@ -51,7 +54,15 @@ final class Reporter: Sendable {
         catalog.tokens.increment(.generated, by: UInt64(max(0, generated)))
     }
 
-    func fault(_ failure: Failure) { log.error("\(failure)") }
+    func fault(_ failure: Failure) { log.error("\(shown(failure))") }
+
+    /// A failure as the log may have it, on one line: object, cause and hint may all name a file, the code cannot.
+    func shown(_ failure: Failure) -> String {
+        names == .show ? "\(failure.onOneLine)" : "[\(failure.code.rawValue)]"
+    }
+
+    /// A name as the log may have it, or what stands for it.
+    private func shown(_ name: FileName, or other: String) -> String { names == .show ? "\(name)" : other }
 
     // MARK: The spool's events
 
@@ -72,18 +83,21 @@ final class Reporter: Sendable {
             case .polled(let reason): log.notice("polling \(path): \(reason)")
             case .unavailable(let reason): log.error("\(path) cannot be watched: \(reason)")
             }
-        case .specRefused(let spec, let failure): log.notice("\(spec) is refused: \(failure)")
+        case .specRefused(let spec, let failure):
+            log.notice("\(shown(spec, or: "a spec")) is refused: \(shown(failure))")
         case .queued(let job, let image, let spec):
-            log.info("\(image) is queued\(spec.map { " with \($0)" } ?? "")", metadata: ["job": "\(job)"])
-        case .joined(let job, let spec): log.info("\(spec) joined", metadata: ["job": "\(job)"])
+            let beside = spec.map { " with \(shown($0, or: "a spec"))" } ?? ""
+            log.info("\(shown(image, or: "a photo")) is queued\(beside)", metadata: ["job": "\(job)"])
+        case .joined(let job, let spec):
+            log.info("\(shown(spec, or: "a spec")) joined", metadata: ["job": "\(job)"])
         case .deferred(let job, let failure, let pause):
-            log.warning("tried again in \(pause): \(failure)", metadata: ["job": "\(job)"])
+            log.warning("tried again in \(pause): \(shown(failure))", metadata: ["job": "\(job)"])
         case .held(let job, let isHeld):
             log.notice("\(isHeld ? "held" : "released")", metadata: ["job": "\(job)"])
         case .struck(let job, let strikes):
             catalog.strikes.increment()
             log.error("crashed the process while it ran alone; strike \(strikes)", metadata: ["job": "\(job)"])
-        case .trouble(let failure): log.warning("\(failure)")
+        case .trouble(let failure): log.warning("\(shown(failure))")
         case .taken(let job): log.debug("taken", metadata: ["job": "\(job)"])
         case .requeued(let job): log.debug("given back", metadata: ["job": "\(job)"])
         case .expired(let job, let state): log.info("expired from \(state.rawValue)", metadata: ["job": "\(job)"])
@@ -96,15 +110,18 @@ final class Reporter: Sendable {
         guard let failure else {
             catalog.jobs.increment(.answered)
             catalog.lastAnswer.set(Double(now.milliseconds) / 1e3)
-            return log.info("answered as \(name)", metadata: ["job": "\(job)"])
+            return log.info("answered\(suffix(name))", metadata: ["job": "\(job)"])
         }
         guard failure.code != .removed else {
             catalog.jobs.increment(.removed)
-            return log.notice("removed, as \(name)", metadata: ["job": "\(job)"])
+            return log.notice("removed\(suffix(name))", metadata: ["job": "\(job)"])
         }
         catalog.jobs.increment(.error)
         catalog.errors.increment(failure.code)
         state.withLock { $0.lastError = LastError(at: now, job: job, file: name, failure: failure) }
-        log.notice("error as \(name): \(failure)", metadata: ["job": "\(job)"])
+        log.notice("error\(suffix(name)): \(shown(failure))", metadata: ["job": "\(job)"])
     }
+
+    /// Under what name an outcome was published, where that may be said.
+    private func suffix(_ name: FileName) -> String { names == .show ? " as \(name)" : "" }
 }

@@ -22,6 +22,8 @@ public final class Answerer {
     private let prompts: PromptBook
     private let promptLimit: Int
     private var inFlight: [Int: Job] = [:]
+    /// Of those in flight the ones that have no token of an answer yet.
+    private var unstarted: Set<Int> = []
     private var jobOfStream: [Int: (job: Int, task: Int)] = [:]
     private var nextJob = 0
 
@@ -29,6 +31,8 @@ public final class Answerer {
     private struct Job {
         var plans: [TaskPlan]
         var results: [TokenResult?]
+        /// Results that are still to come.
+        var remaining: Int
         var streams: [Int]
         var times: StageTimes
         var submitted: ContinuousClock.Instant
@@ -79,16 +83,33 @@ public final class Answerer {
     /// Whether nothing is in flight.
     public var isIdle: Bool { inFlight.isEmpty }
 
+    /// Whether tasks of a kind have an adapter, before tasks are made that would be refused one by one.
+    ///
+    /// - Parameter name: the adapter that they name; nil for the one that the bundle names for the kind.
+    /// - Throws: `model_missing` when there is none.
+    public func requireAdapter(_ name: String?, for kind: TaskKind) throws(Failure) {
+        guard let name = name ?? bundle.description.adapters[kind] else {
+            throw Failure(
+                .modelMissing, bundle.path, "names no adapter for \(kind.rawValue)",
+                hint: "Add one with `memvp convert adapter`.")
+        }
+        guard adapters[name] != nil else { throw missing(name, .modelMissing) }
+    }
+
     /// Encodes the image and submits its tasks; those that the batch has no room for wait inside the job.
     ///
     /// - Parameters:
     ///   - image: nil asks without an image: V = 0, E₁ and E₂ stay.
+    ///   - tasks: one or more.
     ///   - contentSeed: seeds sampling where the spec gives no seed; from the job's content, so repeats are equal.
     /// - Returns: a number that `step` gives back.
-    /// - Throws: `prompt_too_long`, `spec_invalid` (naming the task), `adapter_mismatch` for an unknown adapter.
+    /// - Throws: `prompt_too_long`; `spec_invalid` naming the task, or the adapter that is not there;
+    ///   `adapter_mismatch` for an additional adapter with fewer slots than the image has patches.
     public func submit(
         image: PreparedImage?, tasks: [TaskSpec.Task], adapters: [TaskKind: String] = [:], contentSeed: UInt64
     ) throws(Failure) -> Int {
+        // A job ends with the last of its results: without any it would stay.
+        guard !tasks.isEmpty else { throw Failure(.specInvalid, "tasks", "are none") }
         var plans: [TaskPlan] = []
         for (index, task) in tasks.enumerated() {
             let plan = try prompts.plan(task, overrides: adapters, seed: contentSeed &+ UInt64(index))
@@ -119,41 +140,49 @@ public final class Answerer {
         let streams = engine.submit(tokenTasks)
         for (task, stream) in streams.enumerated() { jobOfStream[stream] = (nextJob, task) }
         inFlight[nextJob] = Job(
-            plans: plans, results: Array(repeating: nil, count: plans.count), streams: streams,
+            plans: plans, results: Array(repeating: nil, count: plans.count), remaining: plans.count, streams: streams,
             times: StageTimes(vision: submitted - start), submitted: submitted, firstToken: nil,
             promptTokens: plans.reduce(0) { $0 + $1.prompt.count }, images: images)
+        unstarted.insert(nextJob)
         return nextJob
     }
 
-    /// Runs one forward pass over everything in flight; returns the jobs that it ended.
+    /// Runs one forward pass over everything in flight; returns the jobs that it ended, in the order of their numbers.
     public func step() -> [(job: Int, answers: AnswerSet)] {
         let ended = engine.step()
         let now = ContinuousClock.now
-        for number in Array(inFlight.keys) where inFlight[number]?.firstToken == nil {
-            let streams = inFlight[number]?.streams ?? []
-            if streams.contains(where: engine.hasStarted) { inFlight[number]?.firstToken = now }
+        for number in unstarted where inFlight[number]?.streams.contains(where: { engine.hasStarted($0) }) == true {
+            begin(number, at: now)
         }
+        // Most passes end nothing, and then nothing is to be made.
+        guard !ended.isEmpty else { return [] }
+        var whole: [Int] = []
         for (stream, result) in ended {
             guard let place = jobOfStream.removeValue(forKey: stream), !goOn(place.job, place.task, result) else {
                 continue
             }
             inFlight[place.job]?.results[place.task] = result
-            if inFlight[place.job]?.firstToken == nil { inFlight[place.job]?.firstToken = now }
+            inFlight[place.job]?.remaining -= 1
+            begin(place.job, at: now)
+            if inFlight[place.job]?.remaining == 0 { whole.append(place.job) }
         }
         var finished: [(job: Int, answers: AnswerSet)] = []
-        for number in inFlight.keys.sorted() {
-            guard let job = inFlight[number] else { continue }
-            let results = job.results.compactMap { $0 }
-            guard results.count == job.plans.count else { continue }
-            inFlight[number] = nil
-            finished.append((number, answerSet(job, results: results, at: now)))
+        for number in whole.sorted() {
+            guard let job = inFlight.removeValue(forKey: number) else { continue }
+            finished.append((number, answerSet(job, results: job.results.compactMap { $0 }, at: now)))
         }
         return finished
+    }
+
+    /// The first token of a job's answers is there; another changes nothing.
+    private func begin(_ job: Int, at now: ContinuousClock.Instant) {
+        if unstarted.remove(job) != nil { inFlight[job]?.firstToken = now }
     }
 
     /// Drops a job; its answers will not come.
     public func cancel(_ job: Int) {
         guard let dropped = inFlight.removeValue(forKey: job) else { return }
+        unstarted.remove(job)
         engine.cancel(Set(dropped.streams))
         for stream in dropped.streams { jobOfStream[stream] = nil }
     }
@@ -213,13 +242,16 @@ public final class Answerer {
 
     private func projector(_ name: String) throws(Failure) -> VisualProjector {
         if let projector = projectors[name] { return projector }
-        guard let adapter = adapters[name] else {
-            throw Failure(
-                .specInvalid, "adapter \(name)", "is not in the model bundle",
-                hint: "It has \(adapters.keys.sorted().joined(separator: ", ")).")
-        }
+        guard let adapter = adapters[name] else { throw missing(name, .specInvalid) }
         let projector = try VisualProjector(adapter: adapter, patches: bundle.vision.patches)
         projectors[name] = projector
         return projector
+    }
+
+    private func missing(_ name: String, _ code: FailureCode) -> Failure {
+        let names = adapters.keys.sorted().joined(separator: ", ")
+        return Failure(
+            code, "adapter \(name)", "is not in the model bundle",
+            hint: names.isEmpty ? "Add one with `memvp convert adapter`." : "It has \(names).")
     }
 }

@@ -111,7 +111,7 @@ public final class Engine {
     }
 
     /// Whether a task's prompt is behind it.
-    public func hasStarted(_ id: Int) -> Bool {
+    func hasStarted(_ id: Int) -> Bool {
         streams.contains { $0.id == id && (!$0.result.tokens.isEmpty || !$0.branches.isEmpty) }
     }
 

@@ -17,7 +17,7 @@ extension ModelBundle {
             bytes, for: vision.decodesInFull ? .max : side, limits: limits)
         let square = try Resize.square(view.applied(to: photo.image), side: side)
         return PreparedImage(
-            pixels: normalisation.apply(to: square, layout: .channelsLast), width: photo.width, height: photo.height,
+            pixels: normalisation.apply(to: square), width: photo.width, height: photo.height,
             warnings: photo.warnings.map { "\($0)" })
     }
 }

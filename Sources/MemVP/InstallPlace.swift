@@ -2,6 +2,7 @@
 //
 // Invariants: the target is at every moment nothing, the old bundle whole or the new one whole (where the file system cannot
 // exchange two names, nothing for the time of one rename); the old one is kept as TARGET.old, TARGET.old-2, …
+// Nothing but a bundle makes way: what somebody else keeps there is no model.
 // Failure modes: `cannot_create`, `permission_denied`, `no_space`, `input_output`.
 
 internal import Diagnostics
@@ -17,36 +18,57 @@ struct InstallPlace {
 
     /// Makes the directory beside the target.
     ///
-    /// - Throws: `cannot_create` when something other than an empty directory stands at `path` and is not to be replaced.
+    /// - Throws: `cannot_create` when something other than an empty directory stands at `path` and is no bundle, or
+    ///   not to be replaced.
     init(_ path: String, replace: Bool) throws(Failure) {
         var target = path
         while target.count > 1, target.hasSuffix("/") { target.removeLast() }
-        let files = FileManager.default
-        var isDirectory = false
-        if files.fileExists(atPath: target, isDirectory: &isDirectory) {
-            let isEmpty = isDirectory && (try? files.contentsOfDirectory(atPath: target))?.isEmpty == true
-            guard isEmpty || (isDirectory && replace) else {
-                throw Failure(
-                    .cannotCreate, target, "exists already",
-                    hint: isDirectory
-                        ? "--replace keeps what is there as \(target).old; --to installs elsewhere."
-                        : "It is no directory. Remove it, or install elsewhere with --to.")
-            }
-            replaces = !isEmpty
-        } else {
-            replaces = false
-        }
+        replaces = try Self.isInUse(target, replace: replace)
         let slash = target.lastIndex(of: "/")
         let parent = slash.map { $0 == target.startIndex ? "/" : String(target[..<$0]) } ?? "."
         let name = slash.map { String(target[target.index(after: $0)...]) } ?? target
         do {
-            try files.createDirectory(atPath: parent, withIntermediateDirectories: true)
+            try FileManager.default.createDirectory(atPath: parent, withIntermediateDirectories: true)
         } catch {
             throw Failure(.cannotCreate, parent, "cannot be made", hint: "Check the permissions of its parent.")
         }
         self.target = target
         partial = "\(parent)/.\(name).partial-\(String(UInt64.random(in: .min ... .max), radix: 36))"
         try DirectoryBridge.make(partial)
+    }
+
+    /// Whether a bundle stands at `target` that is to be replaced; false where nothing or an empty directory does.
+    private static func isInUse(_ target: String, replace: Bool) throws(Failure) -> Bool {
+        let files = FileManager.default
+        var isDirectory = false
+        guard files.fileExists(atPath: target, isDirectory: &isDirectory) else { return false }
+        guard isDirectory else {
+            throw Failure(
+                .cannotCreate, target, "exists already",
+                hint: "It is no directory. Remove it, or install elsewhere with --to.")
+        }
+        if (try? files.contentsOfDirectory(atPath: target))?.isEmpty == true { return false }
+        guard files.fileExists(atPath: "\(target)/model.yaml") else {
+            throw Failure(
+                .cannotCreate, target, "is a directory that holds something else than a model",
+                hint: "Move what is there away, or install elsewhere with --to.")
+        }
+        guard replace else {
+            throw Failure(
+                .cannotCreate, target, "exists already",
+                hint: "--replace keeps what is there as \(backup(of: target)); --to installs elsewhere.")
+        }
+        return true
+    }
+
+    /// The first free name to keep what stands at `target` under.
+    private static func backup(of target: String) -> String {
+        var number = 1
+        while true {
+            let backup = number == 1 ? "\(target).old" : "\(target).old-\(number)"
+            if !DirectoryBridge.exists(backup) { return backup }
+            number += 1
+        }
     }
 
     /// Puts the finished directory in place; returns where the one that it replaced stands now.
@@ -113,14 +135,8 @@ struct InstallPlace {
 
     /// Renames what stands at `path` to the first free backup name.
     private func keep(_ path: String) throws(Failure) -> String {
-        var number = 1
-        while true {
-            let backup = number == 1 ? "\(target).old" : "\(target).old-\(number)"
-            if !DirectoryBridge.exists(backup) {
-                try DirectoryBridge.rename(path, to: backup)
-                return backup
-            }
-            number += 1
-        }
+        let backup = Self.backup(of: target)
+        try DirectoryBridge.rename(path, to: backup)
+        return backup
     }
 }

@@ -61,6 +61,12 @@ public final class ModelBundle: Sendable {
     }
 
     private init(_ yaml: ModelDescription, in path: String, positions: Int, verify: Bool) throws(Failure) {
+        // What is opened by its name and not listed would be compared with nothing.
+        for file in ["language.gguf", "vision.gguf"] where yaml.files[file] == nil {
+            throw Failure(
+                .modelInvalid, "\(path)/model.yaml", "names no SHA-256 of \(file)",
+                hint: "Copy or convert the model again.")
+        }
         let languageFile = try GGUFFile(path: "\(path)/language.gguf")
         let visionFile = try GGUFFile(path: "\(path)/vision.gguf")
         if verify { try ModelBundle.verify(yaml, in: path) }

@@ -50,7 +50,7 @@ struct PromptBook {
         }
         guard let adapter = task.adapter ?? overrides[kind] ?? adapters[kind] else {
             throw Failure(
-                .modelMissing, "task \(task.id)", "has no adapter: the model bundle names none for \(kind.rawValue)",
+                .specInvalid, "task \(task.id)", "has no adapter: the model bundle names none for \(kind.rawValue)",
                 hint: "Add one with `memvp convert adapter`.")
         }
         if let (problem, format) = try problem(task, entry) {

@@ -35,7 +35,7 @@ public final class VisualProjector {
     /// An image as the adapter shows it: V = λ · fc2(SiLU(fc1(features))), zero rows beyond the patches, joined with E₁ and E₂.
     ///
     /// - Parameter features: [patches, features]; nil for no image, which leaves E₁ and E₂ alone.
-    /// - Throws: `internal_error` never in practice: shapes were checked when the adapter was made.
+    /// - Throws: `model_invalid` never in practice: shapes were checked when the adapter was made.
     public func visualPrompt(of features: FloatRows?, compute: Compute) throws(Failure) -> VisualPrompt {
         let visual = visual(features, compute: compute)
         guard let e2 = adapter.e2 else { return .tokens(tokens(visual)) }

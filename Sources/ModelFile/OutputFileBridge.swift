@@ -1,8 +1,8 @@
 // A file that appears whole or not at all: written under a temporary name in its own directory, fsynced, renamed.
 //
-// With FileAccessBridge.swift and RawSpanBridge.swift this is the only unsafe code of the module. Invariant: until `commit` returns, the target is
-// untouched; an object that goes away uncommitted removes its temporary file (only a kill or power loss leaves one,
-// named .memvp-*.partial, which nothing reads).
+// With FileAccessBridge.swift, InputFileBridge.swift and RawSpanBridge.swift the only unsafe code of the module.
+// Invariant: until `commit` returns, the target is untouched; an object that goes away uncommitted removes its
+// temporary file (only a kill or power loss leaves one, named .memvp-*.partial, which nothing reads).
 // Failure modes: `cannot_create`, `permission_denied`, `no_space`, `input_output`, each naming the target.
 
 public import Diagnostics

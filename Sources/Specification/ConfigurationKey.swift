@@ -171,6 +171,10 @@ struct ConfigurationKey: Sendable {
         ConfigurationKey("log.level", \.log.level, .word, "The least important level that is logged."),
         ConfigurationKey(
             "log.format", \.log.format, .word, "`text` for people and the journal, `json` for one object a line."),
+        ConfigurationKey(
+            "log.names", \.log.names, .word,
+            "`hide` keeps the names of dropped files out of the log: lines name jobs, and faults by their codes alone; "
+                + "memvpctl says the rest."),
     ]
 
     private static let hour = Duration.seconds(3_600)

@@ -165,6 +165,8 @@ public struct DaemonConfiguration: Sendable, Equatable {
         public var level = LogLevel.info
         /// The form of a line.
         public var format = LogFormat.text
+        /// Whether lines name files.
+        public var names = LogNames.show
     }
 }
 
@@ -210,4 +212,12 @@ public enum LogFormat: String, Sendable, CaseIterable {
     case text
     /// One JSON object a line.
     case json
+}
+
+/// Whether log lines name the files that were dropped. Names may be those of patients.
+public enum LogNames: String, Sendable, CaseIterable {
+    /// They do, and faults say all that is known.
+    case show
+    /// They name jobs alone, and faults their codes; `memvpctl` says the rest to those who may ask.
+    case hide
 }

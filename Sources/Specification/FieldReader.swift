@@ -38,22 +38,28 @@ struct FieldReader {
         return known
     }
 
-    /// The value of a scalar.
-    mutating func value<Value>(_ node: Node, _ name: String, _ syntax: Syntax<Value>) -> Value? {
+    /// The value of a scalar; `hint` is advice for whoever wrote something else.
+    mutating func value<Value>(
+        _ node: Node, _ name: String, _ syntax: Syntax<Value>, hint: String = ""
+    ) -> Value? {
         if case .scalar(let text, _) = node.content, let value = syntax.read(text) { return value }
-        report(node.position, Self.complaint(name, node, syntax.expected))
+        report(node.position, Self.complaint(name, node, syntax.expected), hint: hint)
         return nil
     }
 
-    /// The items of a list of a bounded length.
-    mutating func list(_ node: Node, _ name: String, of items: String, count: ClosedRange<Int>) -> [Node]? {
+    /// The items of a list of a bounded length; `note` says where the bound is from, `tooFew` is advice against a short list.
+    mutating func list(
+        _ node: Node, _ name: String, of items: String, count: ClosedRange<Int>, note: String = "", tooFew: String = ""
+    ) -> [Node]? {
         guard case .sequence(let nodes) = node.content else {
             report(node.position, Self.complaint(name, node, "a list of \(items)"))
             return nil
         }
         guard count.contains(nodes.count) else {
             let range = "from \(count.lowerBound) to \(count.upperBound)"
-            report(node.position, "\(name): has \(nodes.count); \(range) \(items) are allowed")
+            report(
+                node.position, "\(name): has \(nodes.count); \(range) \(items) are allowed\(note)",
+                hint: nodes.count < count.lowerBound ? tooFew : "")
             return nil
         }
         return nodes

@@ -37,9 +37,14 @@ struct TaskSpecDecoder {
         let keys = ["version", "image", "priority", "tasks", "task"] + Self.taskKeys
         let expected = "a task spec such as `task: caption`"
         guard let fields = reader.mapping(root, "the document", keys: keys, expected: expected) else { return nil }
-        _ = fields["version"].flatMap { reader.value($0.value, "version", .version) }
+        _ = fields["version"].flatMap {
+            reader.value($0.value, "version", .version, hint: "Write `version: 1`, or leave the key out.")
+        }
         let image = fields["image"].flatMap { reader.value($0.value, "image", .fileName) }
-        let priority = fields["priority"].flatMap { reader.value($0.value, "priority", .wholeNumber(-10...10)) }
+        let priority = fields["priority"].flatMap {
+            reader.value(
+                $0.value, "priority", .wholeNumber(-10...10), hint: "Higher goes first; leave the key out for 0.")
+        }
         guard let form = onlyForm(of: ["tasks", "task", "caption", "ask"], in: fields, at: root.position) else {
             return nil
         }
@@ -68,7 +73,9 @@ struct TaskSpecDecoder {
         for stray in (Self.problemKeys + ["answer", "adapter"]).compactMap({ fields[$0] }) {
             reader.report(stray.keyPosition, "\(stray.key) belongs to a task", hint: "Move it into the list `tasks`.")
         }
-        guard let items = reader.list(form.value, "tasks", of: "tasks", count: 1...limits.tasks) else { return nil }
+        let items = reader.list(
+            form.value, "tasks", of: "tasks", count: 1...limits.tasks, note: " (limits.tasks)")
+        guard let items else { return nil }
         return items.compactMap { listedTask($0) }
     }
 
@@ -113,9 +120,13 @@ struct TaskSpecDecoder {
     }
 
     private mutating func question(_ node: Node, _ fields: [String: Node.Field]) -> TaskSpec.Work? {
-        let question = reader.value(node, "ask", .text("a question", maximum: 4_096, lines: true))
+        let question = reader.value(
+            node, "ask", .text("a question", maximum: 4_096, lines: true),
+            hint: Self.isBlank(node) ? "Write the question in quotes: `ask: \"…\"`." : "")
         let answer = fields["answer"].map { self.answer($0.value) } ?? .free(generation([:], .answer))
-        let format = fields["format"].flatMap { reader.value($0.value, "format", .format) }
+        let format = fields["format"].flatMap {
+            reader.value($0.value, "format", .format, hint: Self.formatHint($0.value))
+        }
         var texts: [String: String] = [:]
         for key in ["context", "lecture", "solution"] {
             guard let field = fields[key] else { continue }
@@ -135,6 +146,20 @@ struct TaskSpecDecoder {
             TaskSpec.Problem(
                 question: question, context: texts["context"] ?? "", lecture: texts["lecture"] ?? "",
                 solution: texts["solution"] ?? "", options: options, format: format))
+    }
+
+    /// Whether nothing was written, or blanks alone.
+    private static func isBlank(_ node: Node) -> Bool {
+        guard case .scalar(let text, _) = node.content else { return false }
+        return trimmed(text).isEmpty
+    }
+
+    /// Which format was likely meant.
+    private static func formatHint(_ node: Node) -> String {
+        guard case .scalar(let name, _) = node.content,
+            let nearest = FieldReader.nearest(name, among: QuestionFormat.all.map(\.name))
+        else { return "Write QCM-A, or leave the key out for the model's own." }
+        return "Did you mean \(quoted(nearest))?"
     }
 
     /// A text that the format has no place for would be dropped in silence, one that it needs would be missing.
@@ -161,7 +186,10 @@ struct TaskSpecDecoder {
     }
 
     private mutating func choices(_ node: Node) -> [String]? {
-        guard let items = reader.list(node, "choices", of: "choices", count: Self.choiceCount) else { return nil }
+        let items = reader.list(
+            node, "choices", of: "choices", count: Self.choiceCount,
+            tooFew: "Add a choice, or leave `answer` out for a free answer.")
+        guard let items else { return nil }
         var lines: [String: Int] = [:]
         var texts: [String] = []
         for item in items {
@@ -221,7 +249,9 @@ struct TaskSpecDecoder {
         var taken: [String: Int] = [:]
         for id in drafts.compactMap(\.id) {
             if let line = taken.updateValue(id.position.line, forKey: id.text) {
-                reader.report(id.position, "the id \(quoted(id.text)) stands here again; first in line \(line)")
+                reader.report(
+                    id.position, "the id \(quoted(id.text)) stands here again; first in line \(line)",
+                    hint: "Give each task an id of its own, or none.")
             }
         }
         return drafts.map { draft in

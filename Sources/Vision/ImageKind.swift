@@ -64,8 +64,21 @@ public enum ImageKind: String, Sendable, CaseIterable {
 
     /// Whether the first bytes are UTF-8 without control characters other than white space.
     private static func isText(_ bytes: [UInt8]) -> Bool {
-        let head = bytes.prefix(512)
+        let head = bytes.count > 512 ? wholeCharacters(bytes.prefix(512)) : bytes[...]
         let isPlain = head.allSatisfy { $0 >= 0x20 && $0 != 0x7F || (0x09...0x0D).contains($0) }
         return isPlain && String(validating: head, as: UTF8.self) != nil
+    }
+
+    /// The bytes without a last character of UTF-8 that the cut has parted: its first byte says how many there are.
+    private static func wholeCharacters(_ bytes: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
+        guard let last = bytes.suffix(3).lastIndex(where: { $0 & 0xC0 != 0x80 }) else { return bytes }
+        let length =
+            switch bytes[last] {
+            case 0xF0...0xF7: 4
+            case 0xE0...0xEF: 3
+            case 0xC0...0xDF: 2
+            default: 1
+            }
+        return bytes.endIndex - last < length ? bytes[..<last] : bytes
     }
 }

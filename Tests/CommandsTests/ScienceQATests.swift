@@ -249,7 +249,8 @@ struct ScienceQAModelTests {
         let posed = TaskSpec.Problem(
             question: problem.question, context: problem.hint, options: problem.choices, format: .standard)
         let path = "\(Expected.folder)/images/test/\(id)/image.png"
-        let image = problem.hasImage ? try bundle.prepare(photo: try ToolboxFile.read(path)) : nil
+        let url = URL(fileURLWithPath: path)
+        let image = problem.hasImage ? try bundle.prepare(photo: [UInt8](Data(contentsOf: url))) : nil
         let task = TaskSpec.Task(id: "p", work: .problem(posed))
         _ = try answerer.submit(image: image, tasks: [task], contentSeed: 0)
         var answer: Answer?

@@ -1,8 +1,10 @@
 // What the command line accepts, what it refuses with 64, and which exit code a failure becomes. No model is needed.
 
 import ArgumentParser
+import Daemon
 import Diagnostics
 import Foundation
+import ModelFile
 import Specification
 import Testing
 
@@ -81,6 +83,8 @@ struct ToolboxArgumentTests {
             ["models", "pack", "b"],
             ["models", "install"],
             ["bench", "--model", "b", "--photo", "p", "--runs", "0"],
+            ["bench", "foo"],
+            ["bench", "--model", "b", "--photo", "p", "foo"],
             ["bench", "serving", "--model", "b", "--photo", "p", "--runs", "0"],
             ["bench", "prompting", "--model", "b", "--runs", "0"],
             ["bench", "prompting", "--model", "b", "--slots", "0"],
@@ -116,6 +120,7 @@ struct ToolboxArgumentTests {
                 "QCM",
             ],
             ["ask", "--model", "b", "--question", "Q?", "--choices", "a,b", "--format", "MCQ-A", "photo.jpg"],
+            ["ask", "--model", "b", "--question", "Q?", "--choices", "a,b", "--format", "QCML-A", "photo.jpg"],
         ])
     func usage(arguments: [String]) {
         #expect(MemvpCommand.execute(arguments) == 64)
@@ -175,10 +180,36 @@ struct ToolboxArgumentTests {
     }
 
     @Test(
-        "help exits with 0",
-        arguments: [["--help"], ["help", "convert"], ["bench", "--help"], ["bench", "prompting", "--help"]])
+        "help and the version exit with 0",
+        arguments: [
+            ["--help"], ["help", "convert"], ["bench", "--help"], ["bench", "prompting", "--help"], ["--version"],
+        ])
     func help(arguments: [String]) {
         #expect(MemvpCommand.execute(arguments) == 0)
+    }
+
+    @Test("what cannot be measured is named, not what the measurement by default would lack")
+    func benchWord() async throws {
+        let failure = #expect(throws: Failure.self) { try ToolboxBench.check(["bench", "foo"]) }
+        #expect(failure?.code == .usage && failure?.cause == "does not measure 'foo'")
+        #expect(failure?.hint == "It measures serving or prompting.")
+        for fine in [["bench"], ["bench", "--runs", "3"], ["bench", "prompting"], ["inspect", "foo"], []] {
+            try ToolboxBench.check(fine)
+        }
+        // Where the repository's photo is not there, which used to be complained of first.
+        await #expect(processExitsWith: .success) {
+            try #require(FileManager.default.changeCurrentDirectoryPath("/"))
+            let error = #expect(throws: (any Error).self) {
+                try MemvpCommand.parseAsRoot(["bench", "--model", "b", "foo"])
+            }
+            let text = error.map { MemvpCommand.message(for: $0) } ?? ""
+            try #require(text.contains("foo"), "\(text)")
+        }
+    }
+
+    @Test("the version is the daemon's")
+    func version() {
+        #expect(MemvpCommand.configuration.version == memvpdVersion)
     }
 
     @Test("the forms that scripts call are understood")
@@ -250,14 +281,109 @@ struct ToolboxPartsTests {
         #expect(ToolboxTrace.interleaved(planes, side: 3) == interleaved)
     }
 
-    @Test("records are read, and a line that is none is refused")
+    @Test("records are read, and what is null is not there")
     func records() throws {
-        let record = try ToolboxInputRecord.parse(#"{"image": "a b.jpg", "choices": ["x", "y"]}"#).get()
-        #expect(record.image == "a b.jpg")
-        #expect(record.choices == ["x", "y"])
-        for line in ["photo.jpg", "{}", #"{"image": 7}"#, "[]"] {
-            #expect(throws: Failure.self) { try ToolboxInputRecord.parse(line).get() }
+        let line = ToolboxInputLine.read(
+            #"{"image": "a b.jpg", "choices": ["x", "y"], "lecture": "L", "context": null}"#, 1, for: .ask)
+        #expect(line.image == "a b.jpg")
+        #expect(try line.record.get() == ToolboxInputRecord(image: "a b.jpg", choices: ["x", "y"], lecture: "L"))
+        #expect(try ToolboxInputLine.read(#"{"image": "a"}"#, 1, for: .caption).record.get().image == "a")
+    }
+
+    @Test(
+        "a line that is no record is named with what is wrong, and keeps its photo",
+        arguments: [
+            ("photo.jpg", "", "is no JSON object"), ("[]", "", "is no JSON object"), (" ", "", "is blank"),
+            ("{}", "", "has no image"), (#"{"image": ""}"#, "", "has no image"),
+            (#"{"image": 7}"#, "", "image is no text"),
+            (#"{"image": "P", "question": ["x"]}"#, "P", "question is no text"),
+            (#"{"image": "P", "question": "x", "choices": "a,b"}"#, "P", "choices is no list of texts"),
+            (#"{"image": "P", "choices": ["a", 7]}"#, "P", "choices is no list of texts"),
+            (#"{"image": "P", "choises": ["a", "b"]}"#, "P", "has the unknown key \"choises\""),
+        ])
+    func badRecords(text: String, image: String, cause: String) {
+        let line = ToolboxInputLine.read(text, 3, for: .ask)
+        #expect(line.image == image)
+        let failure = #expect(throws: Failure.self) { try line.record.get() }
+        #expect(failure?.code == .specInvalid && failure?.object == "standard input:3")
+        #expect(failure?.cause == cause)
+        // The line of output has the photo too.
+        let request = line.request { _ in .failure(Failure(.usage, "", "")) }
+        #expect(request.image == image)
+    }
+
+    @Test("a key that only questions have is refused of captions, with those that are known")
+    func captionKeys() {
+        let line = ToolboxInputLine.read(#"{"image": "P", "question": "x"}"#, 1, for: .caption)
+        let failure = #expect(throws: Failure.self) { try line.record.get() }
+        #expect(failure?.cause == "has the unknown key \"question\"" && failure?.hint == "Known here: image.")
+    }
+
+    @Test("a blank line has a line of output, so that positions stay; the end has none")
+    func blankLines() {
+        let blank = ToolboxInputLine.next(2, for: .caption, line: { "" })
+        let failure = #expect(throws: Failure.self) { try blank?.record.get() }
+        #expect(failure?.object == "standard input:2" && failure?.cause == "is blank")
+        let end = ToolboxInputLine.next(3, for: .caption, line: { nil })
+        #expect(end == nil)
+    }
+
+    @Test("an error without advice has no hint, as in outcome documents")
+    func noHint() throws {
+        let bare = ToolboxRecord(image: "i", failure: Failure(.specInvalid, "o", "c"))
+        #expect(try ToolboxJSON.line(bare) == #"{"error":{"code":"spec_invalid","message":"o: c"},"image":"i"}"#)
+        let advised = ToolboxRecord(image: "i", failure: Failure(.specInvalid, "o", "c", hint: "h"))
+        #expect(try ToolboxJSON.line(advised).contains(#""hint":"h""#))
+    }
+
+    @Test("a format that needs a lecture or a solution is refused without, and gets it from options and records")
+    func formats() throws {
+        let ask = ["--model", "b", "--question", "Q?", "--choices", "a,b"]
+        func refusal(_ more: [String]) -> String {
+            do { _ = try ToolboxAsk.parse(ask + more) } catch { return ToolboxAsk.message(for: error) }
+            return ""
         }
+        let lacking = refusal(["--format", "QCML-A", "p"])
+        #expect(lacking.contains("--format QCML-A needs a lecture: give it with --lecture"))
+        #expect(refusal(["--format", "QCEM-A", "--solution", " ", "p"]).contains("needs a solution"))
+        #expect(refusal(["--format", "QCM-A", "p"]).isEmpty)
+        let given = try ToolboxAsk.parse(ask + ["--format", "QCMLE-A", "--lecture", "L", "--solution", "S", "p"])
+        guard case .problem(let problem) = try given.task(for: nil).work else {
+            Issue.record("no problem")
+            return
+        }
+        #expect(problem.lecture == "L" && problem.solution == "S" && problem.format?.name == "QCMLE-A")
+
+        let lines = try ToolboxAsk.parse(ask + ["--format", "QCML-A", "-"])
+        let bare = #expect(throws: Failure.self) { try lines.task(for: ToolboxInputRecord(image: "P")) }
+        #expect(bare?.object == "P" && bare?.cause == "has the format QCML-A, which needs a lecture")
+        let own = try lines.task(for: ToolboxInputRecord(image: "P", lecture: "L"))
+        guard case .problem(let asked) = own.work else {
+            Issue.record("no problem")
+            return
+        }
+        #expect(asked.lecture == "L")
+    }
+
+    @Test("metadata is JSON as what it is, and of arrays the beginning with the count")
+    func metadata() throws {
+        let values: [(GGUFValue, String)] = [
+            (.string("a \"b\""), #""type":"STRING","value":"a \"b\"""#),
+            (.bool(true), #""type":"BOOL","value":true"#), (.int16(-3), #""type":"INT16","value":-3"#),
+            (.uint64(.max), #""type":"UINT64","value":18446744073709551615"#),
+            (.float32(0.5), #""type":"FLOAT32","value":0.5"#), (.float64(.nan), #""type":"FLOAT64","value":"nan""#),
+            (.strings(["a", "b"]), #""count":2,"key":"k","type":"[STRING]","value":["a","b"]"#),
+            (.strings((0..<5).map(String.init)), #""count":5,"key":"k","type":"[STRING]","value":["0","1","2","3"]"#),
+            (.bools([true]), #""count":1,"key":"k","type":"[BOOL]","value":[true]"#),
+            (.int32s(Array(0..<9)), #""count":9,"key":"k","type":"[INT32]","value":[0,1,2,3,4,5,6,7]"#),
+            (.float32s([]), #""count":0,"key":"k","type":"[FLOAT32]","value":[]"#),
+        ]
+        for (value, json) in values {
+            let line = try ToolboxJSON.line(ToolboxFileReport.Entry(key: "k", value))
+            #expect(line == (json.hasPrefix("\"count\"") ? "{\(json)}" : "{\"key\":\"k\",\(json)}"))
+        }
+        #expect(ToolboxMetadataValue(.string("a\u{1B}")).text == #""a\u{1B}""#)
+        #expect(ToolboxMetadataValue(.int32s(Array(0..<9))).text == "[0, 1, 2, 3, 4, 5, 6, 7, … 9 in all]")
     }
 
     @Test("the benchmark's JSON has the names that scripts rely on")

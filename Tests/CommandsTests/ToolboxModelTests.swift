@@ -124,7 +124,7 @@ struct ToolboxModelTests {
         let options = try ToolboxModelOptions.parse(["--model", Material.bundle, "--threads", "2"])
         let path = Material.photo("chelsea.jpg")
         let report = try ToolboxBenchmark(
-            options: options, photo: try ToolboxFile.read(path), photoPath: path, runs: 1
+            options: options, photo: [UInt8](Data(contentsOf: URL(fileURLWithPath: path))), photoPath: path, runs: 1
         ).run()
         let speeds = ["decode_1", "decode_16", "decode_8", "prefill_320", "prefill_64"]
         #expect(report.tokensPerSecond.keys.sorted() == speeds)

@@ -172,7 +172,8 @@ struct ToolboxOutputTests {
             #expect(refusal(device)?.cause.contains("no regular file") == true, "\(device)")
         }
         #expect(try desk.read("rows.jsonl") == desk.text)
-        #expect(refusal("\(desk.path)/images")?.code == .notRegularFile)
+        let directory = refusal("\(desk.path)/images")
+        #expect(directory?.code == .cannotCreate && directory?.cause == "is a directory")
         #expect(refusal("\(desk.path)/missing/new")?.code == .cannotCreate)
     }
 
@@ -185,6 +186,8 @@ struct ToolboxOutputTests {
         let log = "\(desk.path)/images/log.jsonl"
         try desk.write("", "images/log.jsonl")
         let inside = "\(bundle)/adapters/new.gguf"
+        let questions = "\(desk.path)/questions.jsonl"
+        try desk.write(#"{"image": "images/a.jpg", "question": "is it?", "answer": "yes"}"#, "questions.jsonl")
         for arguments in [
             ["data", "split", "--data", rows, "--out", link, "--part", "0.9"],
             ["data", "derive", "--data", rows, "--out", rows],
@@ -192,6 +195,11 @@ struct ToolboxOutputTests {
             ["report", "--model", bundle, "--data", rows, "--out", rows],
             ["report", "--model", bundle, "--data", rows, "--run", "\(desk.path)/images", "--out", log],
             ["report", "--model", bundle, "--data", rows, "--out", "\(bundle)/page.html"],
+            ["report", "--model", bundle, "--data", rows, "--out", "\(desk.path)/images"],
+            ["eval", "captions", "--model", bundle, "--data", rows, "--answers", link],
+            ["eval", "captions", "--model", bundle, "--data", rows, "--answers", "\(desk.path)/images/a.jpg"],
+            ["eval", "vqa", "--model", bundle, "--data", questions, "--answers", questions],
+            ["eval", "vqa", "--model", bundle, "--data", questions, "--answers", inside],
             ["average", link, rows, "--base", bundle, "--out", rows],
             ["average", link, rows, "--base", bundle, "--out", inside],
             ["train", "--base", bundle, "--data", rows, "--out", rows],

@@ -183,12 +183,16 @@ import Testing
         }
     }
 
-    @Test("A daemon that is not well answers its health with 503")
+    @Test("A daemon that is not well answers its health with 503; it names directories on the control socket alone")
     func unwell() async throws {
         try await withServer(ControlRoutes.metrics(SampleOperations(healthy: false)), role: .metrics) { path, _ in
             let text = try await curl(path, ["--write-out", "%{http_code}", "http://memvpd/v1/health"])
             #expect(text.hasSuffix("503"))
-            #expect(text.contains("\"is gone\""))
+            #expect(text.contains("\"is gone\"") && !text.contains("secret"))
+        }
+        try await withServer(ControlRoutes.control(SampleOperations(healthy: false))) { path, _ in
+            let text = try await curl(path, ["http://memvpd/v1/health"])
+            #expect(text.contains("\"is gone\"") && text.contains("\"path\":\"/secret/in\""))
         }
     }
 

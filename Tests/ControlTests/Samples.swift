@@ -82,7 +82,7 @@ enum Samples {
         error: status.lastError?.error, timing: ["queued": 900.4, "jpeg": 3.2, "total": 1100])
 
     static let health = HealthDocument(checks: [
-        .init("model", ok: true), .init("inbox", ok: false, message: "is gone"),
+        .init("model", ok: true), .init("inbox", ok: false, message: "is gone", path: "/secret/in"),
     ])
 }
 

@@ -272,8 +272,6 @@ func failureCode(_ body: () throws -> Void) -> FailureCode? { failure(body)?.cod
             #expect(message(manager) == "STOPPING=1\nSTATUS=going down")
             try notifier.watchdog()
             #expect(message(manager) == "WATCHDOG=1")
-            try notifier.extendTimeout(by: .milliseconds(1500))
-            #expect(message(manager) == "EXTEND_TIMEOUT_USEC=1500000")
         }
     }
 

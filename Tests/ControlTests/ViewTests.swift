@@ -57,6 +57,50 @@ func expectSnapshot(_ text: String, _ name: String, sourceLocation: SourceLocati
         #expect(text.contains("trouble") && text.contains("cannot be written. Make room.") && !text.contains("\u{1B}"))
     }
 
+    @Test("Several faults are parts of one line in status; the line feed of a name is none of theirs")
+    func severalFaults() throws {
+        let cause = "has 2 faults\n  1:1: unknown key \"a\\nb\"\n  2:1: no task"
+        let failure = Failure(.specInvalid, "x.yaml\n  9:9: forged", cause, hint: "Mend\n  it.")
+        var status = Samples.status
+        status.lastError?.error = ErrorDetail(failure)
+        status.troubles = [ErrorDetail(failure)]
+        let words = StatusView.render(status, now: Samples.now).split(whereSeparator: \.isWhitespace)
+            .joined(separator: " ")
+        let line = #"x.yaml\n 9:9: forged: has 2 faults; 1:1: unknown key "a\nb"; 2:1: no task"#
+        #expect(words.contains("last error") && words.contains("spec_invalid: \(line) Mend; it."))
+        #expect(words.contains("trouble \(line). Mend; it."))
+        // What a client writes to a terminal as the reason why nothing was done has a line for each.
+        #expect(ErrorDocument(failure).error.message == "x.yaml\n  9:9: forged: \(cause)")
+        #expect("a \n\n\t b\n".onOneLine == "a; \t b" && " a ".onOneLine == " a ")
+    }
+
+    @Test("A directory that cannot be watched is said to be unavailable, in full")
+    func unavailable() {
+        var status = Samples.status
+        status.directories[0].watch = "unavailable"
+        #expect(StatusView.render(status, now: Samples.now).contains("inbox      unavailable  -"))
+    }
+
+    @Test("The queue says which jobs it shows, and of an empty one what would stand in it")
+    func queueOfOneState() {
+        func last(_ queue: QueueDocument, _ state: String?) -> Substring? {
+            QueueView.render(queue, state: state, now: Samples.now).split(separator: "\n").last
+        }
+        #expect(last(Samples.queue, nil) == "17 jobs, the first 3 shown")
+        #expect(last(Samples.queue, "queued") == "17 jobs, the first 3 shown")
+        #expect(last(Samples.queue, "failed") == "17 jobs, the last 3 shown")
+        let empty = QueueDocument(held: false, total: 0, jobs: [])
+        #expect(last(empty, nil) == "The queue is empty.")
+        #expect(last(empty, "running") == "No job is running." && last(empty, "a\u{1B}") == #"No job is a\u{1b}."#)
+        #expect(last(empty, "waiting") == "No file waits in the inbox.")
+        #expect(last(empty, "failed") == "No failed job is kept.")
+        #expect(
+            last(empty, "answered")
+                == "No outcome waits to be published; jobs that have ended are not in the queue.")
+        let held = QueueDocument(held: true, total: 0, jobs: [])
+        #expect(last(held, "queued") == "No job is queued. The queue is held.")
+    }
+
     @Test(
         "Views are as recorded",
         arguments: [

@@ -92,6 +92,30 @@ struct AnsweringTests {
     }
 
     @Test(
+        "--once with an outbox that takes nothing ends with the fault and names it; the next one publishes",
+        .enabled(if: getuid() == 0 && Build.canDropRights, "needs root, to be somebody else"))
+    func onceUndelivered() throws {
+        let daemon = try RunningDaemon()
+        try daemon.dropPhoto()
+        let (user, outbox) = (RunningDaemon.nobody, daemon.directory("outbox").path)
+        try daemon.run("/bin/chown", ["-R", "\(user):\(user)", daemon.root.path])
+        try daemon.run("/bin/chown", ["0:0", outbox])
+        let program = Build.programs.appending(path: "memvpd").path
+        let once = [
+            "--reuid=\(user)", "--regid=\(user)", "--clear-groups", program, "--config", daemon.configurationFile,
+            "--once",
+        ]
+        let first = try daemon.run("/usr/bin/setpriv", once)
+        #expect(first.code == 77 && daemon.outcomes.isEmpty, "\(first.errors)")
+        #expect(
+            first.errors.contains(
+                "\(outbox): an outcome waits to be put there: one cannot be created: Permission denied"))
+        try daemon.run("/bin/chown", ["\(user):\(user)", outbox])
+        #expect(try daemon.run("/usr/bin/setpriv", once).code == 0)
+        #expect(try daemon.outcome("photo").status == "ok")
+    }
+
+    @Test(
         "A stop, and then a kill, in the middle of the work: every photo still gets one answer",
         arguments: [SIGTERM, SIGKILL])
     func interruption(signal: Int32) async throws {

@@ -68,6 +68,31 @@ struct BadInputTests {
         #expect(try daemon.stop() == 0)
     }
 
+    @Test(
+        "With log.names: hide neither good nor bad drops leave their names in the log, at any level",
+        arguments: [true, false])
+    func hidesNames(hides: Bool) async throws {
+        let daemon = try RunningDaemon()
+        try daemon.configure(extra: "log: {level: trace, names: \(hides ? "hide" : "show")}")
+        let log = daemon.root.appending(path: "run/log")
+        try Data().write(to: log)
+        try daemon.start(errors: try FileHandle(forWritingTo: log))
+        try daemon.dropPhoto("Meier-good.jpg")
+        try daemon.drop("Meier-empty.jpg", "")
+        try daemon.drop("Meier-spec.yaml", "version: 1\ntask: caption\ncolour: Meier\n")
+        try daemon.dropPhoto("Meier-spec.jpg")
+        try FileManager.default.createSymbolicLink(
+            atPath: daemon.inbox("Meier-link.jpg").path, withDestinationPath: "/etc/passwd")
+        try await daemon.wait(for: ["good", "empty", "spec", "link"].map { "Meier-\($0)" })
+        let failed = try daemon.control("queue", "--state", "failed", "--json")
+        #expect(failed.output.contains("Meier"))
+        for verb in ["show", "hold", "retry"] { try daemon.control(verb, "Meier-good.jpg") }
+        #expect(try daemon.stop() == 0)
+        let text = try String(contentsOf: log, encoding: .utf8)
+        #expect(text.contains("answered") && text.contains("[empty_file]") && text.contains("stopped"))
+        #expect(text.contains("Meier") == !hides, "\(text)")
+    }
+
     /// The photo with a frame header that says 65,535 × 65,535.
     static func withLargestHeader(_ photo: Data) throws -> Data {
         var bytes = [UInt8](photo)

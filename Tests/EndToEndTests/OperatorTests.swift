@@ -76,6 +76,11 @@ extension RunningDaemon {
         ) { first, _ in first }
     }
 
+    /// What `explain` says, with its lines joined.
+    func explanation(_ job: String) throws -> String {
+        try control("explain", job).output.split(whereSeparator: \.isWhitespace).joined(separator: " ")
+    }
+
     func waitForControl() async throws {
         try await wait("control socket") { try control("status").code == 0 }
     }
@@ -98,15 +103,19 @@ struct OperatorTests {
             try FileManager.default.removeItem(at: daemon.directory("outbox").appending(path: name))
         }
 
+        // Published comes before filed.
+        try await daemon.wait("filed jobs") { try daemon.control("queue", "-j").output.isEmpty }
         let good = try daemon.document(Shown.self, "show", outcomes[0].job)
         #expect(good.history.map(\.event) == ["claimed", "queued", "running", "answered", "published"])
         #expect(good.attempts == 1 && good.strikes == 0 && good.error == nil && good.answer?.name == "good.json")
+        #expect(good.entry.state == "done" && good.entry.note == "answered as good.json")
         #expect(good.timing == outcomes[0].timing)
         #expect(Set(good.timing.keys) == ["queued", "jpeg", "vision", "prefill", "generate", "total"])
 
         let bad = try daemon.document(Shown.self, "show", outcomes[1].job)
         #expect(bad.error?.code == "unsupported_type" && bad.history.last?.note == "bad.json")
         #expect(bad.history.suffix(2).map(\.event) == ["failed", "published"])
+        #expect(bad.entry.state == "failed" && bad.entry.note == "error as bad.json")
         #expect(bad.timing == outcomes[1].timing && bad.timing["total"] != nil)
 
         // The spool refused this one itself: no worker saw it. Its error is like any other.
@@ -121,6 +130,8 @@ struct OperatorTests {
         // Ended jobs are not in the queue, but those that failed can be asked for; a state that is none is not "empty".
         let failed = try daemon.control("queue", "-j", "--state", "failed").output.split(separator: "\n")
         #expect(failed.count == 2 && failed.allSatisfy { $0.contains("\"failed\"") }, "\(failed)")
+        #expect(try daemon.control("queue", "--state", "failed", "--limit", "1").output.contains("the last 1 shown"))
+        #expect(try daemon.control("queue", "--state", "answered").output.hasPrefix("No outcome waits to be published"))
         #expect(try daemon.control("queue", "-j").output.isEmpty)
         let misspelt = try daemon.control("queue", "--state", "faild")
         #expect(misspelt.code == 64 && misspelt.errors.contains("queued, held"), "\(misspelt)")
@@ -136,9 +147,17 @@ struct OperatorTests {
         try await daemon.wait("three jobs") { try daemon.jobs().values.filter { $0.state == "queued" }.count == 3 }
         let jobs = try daemon.jobs().mapValues { $0.job ?? "" }
         let (kept, gone) = (try #require(jobs["kept.jpg"]), try #require(jobs["gone.jpg"]))
+        let queued = try daemon.explanation(kept)
+        #expect(queued.contains("The queue is held: memvpctl release lets it go on."), "\(queued)")
+        #expect(!queued.contains("waits for a worker"), "\(queued)")
         #expect(try daemon.control("hold", kept).code == 0)
+        #expect(try daemon.explanation(kept).contains("The whole queue is held"))
         #expect(try daemon.control("remove", gone).code == 0)
         try await daemon.wait(for: ["gone"])
+        // Published comes before filed.
+        try await daemon.wait("filed job") { try daemon.explanation(gone).contains("ended with an error") }
+        let ended = try daemon.explanation(gone)
+        #expect(ended.components(separatedBy: "memvpctl retry \(gone)").count == 2 && !ended.contains(".."), "\(ended)")
         #expect(try daemon.control("release").code == 0)
         try await daemon.wait(for: ["free"])
 
@@ -146,6 +165,7 @@ struct OperatorTests {
         #expect(removed.status == "error" && removed.error?.code == "removed" && removed.model != nil)
         #expect(FileManager.default.fileExists(atPath: "\(daemon.root.path)/failed/\(gone)/input/gone.jpg"))
         #expect(try daemon.jobs()["kept.jpg"]?.state == "held")
+        #expect(try !daemon.explanation(kept).contains("The whole queue is held"))
         #expect(daemon.outcomes == ["free.json", "gone.json"])
         #expect(try daemon.control("explain", kept).output.contains("memvpctl release \(kept)"))
         #expect(try daemon.control("remove", gone).code == 66)

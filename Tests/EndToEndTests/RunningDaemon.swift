@@ -157,7 +157,10 @@ final class RunningDaemon {
 
     var configurationFile: String { "\(root.path)/memvpd.yaml" }
 
-    func start() throws { process = try launch("memvpd", ["--config", configurationFile]) }
+    /// Starts it; its log goes to `errors`.
+    func start(errors: FileHandle = .nullDevice) throws {
+        process = try launch("memvpd", ["--config", configurationFile], errors: errors)
+    }
 
     /// Starts it without the rights of root: as `nobody`, to whom the directories are given, or as whoever runs the tests.
     func startUnprivileged() throws {
@@ -202,6 +205,15 @@ final class RunningDaemon {
         return (
             process.terminationStatus, String(decoding: output, as: UTF8.self), String(decoding: errors, as: UTF8.self)
         )
+    }
+
+    /// Runs one of our programs to its end without the rights of root: as `nobody`, or as whoever runs the tests.
+    func runUnprivileged(
+        _ program: String, _ arguments: [String]
+    ) throws -> (code: Int32, output: String, errors: String) {
+        guard getuid() == 0 else { return try run(program, arguments) }
+        let identity = ["--reuid=\(Self.nobody)", "--regid=\(Self.nobody)", "--clear-groups"]
+        return try run("/usr/bin/setpriv", identity + [Build.programs.appending(path: program).path] + arguments)
     }
 
     @discardableResult

@@ -75,6 +75,47 @@ struct MetricsEvaluationTests {
         #expect(failure?.object == "rows.jsonl:3")
     }
 
+    @Test("what was said is written with what is right and its score, as rows that can be read again")
+    func writes() throws {
+        let folder = FileManager.default.temporaryDirectory.appendingPathComponent("memvp-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let path = folder.appendingPathComponent("answers.jsonl").path
+        let answerer = try Material.answerer(batch: 4)
+        func objects() throws -> [[String: Any]] {
+            try String(contentsOfFile: path, encoding: .utf8).split(separator: "\n").map {
+                try #require(try JSONSerialization.jsonObject(with: Data($0.utf8)) as? [String: Any])
+            }
+        }
+        let said = try CaptionEvaluation(captions, options: EvaluationOptions(), answerer: answerer)
+        try said.write(to: path)
+        let lines = try objects()
+        #expect(lines.map { $0["references"] as? [String] } == said.photos.map(\.references))
+        for (line, photo) in zip(lines, said.photos) {
+            #expect(abs((line["cider_d"] as? Double ?? .nan) - photo.ciderD) < 1e-12)
+        }
+        #expect(Set(lines[0].keys) == ["image", "caption", "references", "cider_d"])
+        let rows = try ExampleRows.read(path: path, splits: nil)
+        #expect(rows.map(\.task.caption) == said.photos.map(\.caption))
+        let places = { (paths: [String]) in paths.map { URL(filePath: $0).resolvingSymlinksInPath().path } }
+        #expect(places(rows.map(\.image)) == places(said.photos.map(\.image)))
+        #expect(said.photos.allSatisfy { FileManager.default.fileExists(atPath: $0.image) })
+
+        let answered = try AnswerEvaluation(
+            [
+                question(Material.photo("rocket.jpg"), "Is it raining?", "no", line: 1),
+                question(Material.photo("rocket.jpg"), "What is this?", "a \"rocket\"", line: 2),
+            ], options: EvaluationOptions(), answerer: answerer)
+        try answered.write(to: path)
+        let answers = try objects()
+        #expect(Set(answers[0].keys) == ["image", "question", "answer", "expected", "accuracy", "type"])
+        #expect(answers.map { $0["answer"] as? String } == answered.questions.map(\.given))
+        #expect(answers.map { $0["expected"] as? String } == ["no", "a \"rocket\""])
+        #expect(answers.map { $0["accuracy"] as? Double } == answered.questions.map(\.accuracy))
+        let failure = #expect(throws: Failure.self) { try answered.write(to: "/nonexistent/answers.jsonl") }
+        #expect(failure?.code == .cannotCreate)
+    }
+
     @Test("blind, every caption is the same and no photo is opened")
     func blind() throws {
         let answerer = try Material.answerer(batch: 4)
@@ -98,7 +139,7 @@ struct MetricsEvaluationTests {
         ]
         let answerer = try Material.answerer(batch: 16)
         let seeing = try AnswerEvaluation(rows, options: EvaluationOptions(), answerer: answerer)
-        #expect(seeing.questions.map(\.question) == ["Is it raining?", "What is this?", "Is it raining?"])
+        #expect(seeing.questions.map(\.question) == ["Is it raining?", "Is it raining?", "What is this?"])
         #expect(seeing.badRows.map(\.line) == [3])
         #expect(seeing.scores.all.count == 3)
         #expect(seeing.scores.byType.keys.sorted() == ["other", "yes/no"])
@@ -131,7 +172,7 @@ struct MetricsEvaluationTests {
         let unknown = #expect(throws: Failure.self) {
             try CaptionEvaluation(captions, options: EvaluationOptions(adapter: "nobody"), answerer: answerer)
         }
-        #expect(unknown?.object == "adapter nobody")
+        #expect(unknown?.code == .modelMissing && unknown?.object == "adapter nobody")
     }
 
     @Test("an adapter beside the bundle's answers as the bundle's own; one of other widths is refused")

@@ -3,6 +3,7 @@
 import CAllocations
 import Language
 import MemVP
+import Specification
 import Tensor
 import Testing
 import Vision
@@ -49,5 +50,27 @@ struct AllocationTests {
         for _ in 0..<20 { _ = engine.step() }
         #expect(allocations_end() == 0)
         #expect(!engine.isIdle)
+    }
+
+    @Test(
+        "an answerer adds nothing of its own to a pass that ends nothing",
+        .enabled(if: Bundles.exists(Bundles.int8), Comment(rawValue: Bundles.missing)))
+    func answering() throws {
+        let bundle = try ModelBundle(path: Bundles.path(Bundles.int8), verify: false)
+        let compute = try Compute(kernels: Kernels.choose(forced: nil), threads: 2)
+        let answerer = try Answerer(bundle: bundle, compute: compute, batch: 4)
+        let task = TaskSpec.Task(id: "c", work: .caption(.caption))
+        for _ in 0..<3 { _ = try answerer.submit(image: nil, tasks: [task], contentSeed: 0) }
+        for _ in 0..<3 { _ = answerer.step() }
+        var passes = 0
+        while !answerer.isIdle {
+            allocations_begin()
+            let ended = answerer.step()
+            let made = allocations_end()
+            guard ended.isEmpty else { break }
+            #expect(made == 0)
+            passes += 1
+        }
+        #expect(passes > 0)
     }
 }

@@ -98,6 +98,17 @@ struct GuardTests {
         refused(.modelInvalid, "two files for the adapter a") { _ = try ModelBundle(path: bundle) }
     }
 
+    @Test(
+        "a file that is opened by its name must be listed with its hash", arguments: ["language.gguf", "vision.gguf"])
+    func unlisted(file: String) throws {
+        try rewrite { $0.files[file] = nil }
+        for verify in [true, false] {
+            refused(.modelInvalid, "model.yaml: names no SHA-256 of \(file)") {
+                _ = try ModelBundle(path: bundle, verify: verify)
+            }
+        }
+    }
+
     @Test("more tokens than the embedding has rows: neither converted nor opened; rows without a token are padding")
     func vocabulary() throws {
         func tokens(_ pieces: [String]) -> [(String, GGUFValue)] {
@@ -176,9 +187,48 @@ struct GuardTests {
         refused(.specInvalid, "no template") {
             _ = try run(poor, [TaskSpec.Task(id: "c", work: .caption(.caption))])
         }
-        refused(.modelMissing, "no adapter") { _ = try run(poor, [asking("z")]) }
+        refused(.specInvalid, "no adapter") { _ = try run(poor, [asking("z")]) }
+        refused(.specInvalid, "none") { _ = try run(poor, []) }
+        #expect(poor.isIdle)
         named.adapter = "a"
         #expect(try run(poor, [named]).count == 1)
+    }
+
+    @Test("whether a kind of task has an adapter is known before a task is made")
+    func requiredAdapters() throws {
+        let rich = try answerer()
+        for kind in TaskKind.allCases {
+            try rich.requireAdapter(nil, for: kind)
+            try rich.requireAdapter("a", for: kind)
+            refused(.modelMissing, "adapter nobody: is not in the model bundle [model_missing]. It has a.") {
+                try rich.requireAdapter("nobody", for: kind)
+            }
+        }
+        try rewrite { $0.adapters = [.caption: "a"] }
+        let poor = try answerer()
+        try poor.requireAdapter(nil, for: .caption)
+        try poor.requireAdapter("a", for: .ask)
+        refused(.modelMissing, "names no adapter for ask") { try poor.requireAdapter(nil, for: .ask) }
+    }
+
+    @Test("a job ends with the last of its tasks, and jobs of one pass end in the order of their numbers")
+    func endings() throws {
+        let answerer = try answerer()
+        // Six choices are scored in two passes, three beside each other; one choice in one.
+        let (short, long) = (asking("he", ["a"]), asking("he", ["he", "abcde", "z", "b", "c", "d"]))
+        let jobs = try [[short, long], [short], [short]].map {
+            try answerer.submit(image: nil, tasks: $0, contentSeed: 0)
+        }
+        var ended: [[Int]] = []
+        while !answerer.isIdle {
+            let finished = answerer.step()
+            if !finished.isEmpty { ended.append(finished.map(\.job)) }
+            for (job, set) in finished {
+                #expect(set.answers.count == (job == jobs[0] ? 2 : 1))
+                #expect(set.times.prefill > .zero && set.times.generate > .zero)
+            }
+        }
+        #expect(ended == [[jobs[1], jobs[2]], [jobs[0]]])
     }
 
     @Test("tasks of one job under two adapters answer as if alone")

@@ -92,6 +92,8 @@ struct ModelPackTests {
         try install(archive)
         try refused(archive, .cannotCreate, "--replace")
         #expect(try install(archive, replace: true).backup == "\(target).old")
+        // The advice names the place that is free.
+        try refused(archive, .cannotCreate, "as \(target).old-2;")
         #expect(try install(archive, replace: true).backup == "\(target).old-2")
         #expect(try workshop.contents("place") == ["model", "model.old", "model.old-2"])
         for name in try workshop.contents("place") { _ = try ModelBundle(path: "\(workshop.path)/place/\(name)") }
@@ -119,7 +121,7 @@ struct ModelPackTests {
         #expect(try workshop.contents("place") == before)
         // Where names cannot be exchanged, the old one goes aside first.
         let plain = try InstallPlace(target, replace: true)
-        try Data().write(to: URL(fileURLWithPath: "\(plain.partial)/new"))
+        for name in ["new", "model.yaml"] { try Data().write(to: URL(fileURLWithPath: "\(plain.partial)/\(name)")) }
         let backup = try #require(try plain.settle(exchange: { _, _ in false }))
         #expect(FileManager.default.fileExists(atPath: "\(backup)/mark"))
         #expect(FileManager.default.fileExists(atPath: "\(target)/new"))
@@ -145,6 +147,14 @@ struct ModelPackTests {
         try FileManager.default.removeItem(atPath: target)
         try Data("x".utf8).write(to: URL(fileURLWithPath: target))
         try refused(archive, .cannotCreate, "no directory", replace: true)
+    }
+
+    @Test("a directory of something else is nobody's model, and stays", arguments: [false, true])
+    func strangers(replace: Bool) throws {
+        try FileManager.default.createDirectory(atPath: target, withIntermediateDirectories: true)
+        try Data("x".utf8).write(to: URL(fileURLWithPath: "\(target)/thesis.txt"))
+        try refused(archive, .cannotCreate, "holds something else than a model", replace: replace)
+        #expect(try workshop.contents("place/model") == ["thesis.txt"])
     }
 
     @Test("archives that are not one whole bundle are refused and leave nothing")

@@ -42,7 +42,7 @@ struct ConfigurationTests {
         scan: {interval: 5m, poll: 1s}
         retry: {attempts: 3, initial: 1s, maximum: 1h}
         metrics: {textfile: /var/lib/node/memvpd.prom}
-        log: {level: debug, format: json}
+        log: {level: debug, format: json, names: hide}
         """
 
     private func read(_ text: String) throws -> EffectiveConfiguration {
@@ -89,6 +89,7 @@ struct ConfigurationTests {
         expected.metrics.textfile = "/var/lib/node/memvpd.prom"
         expected.log.level = .debug
         expected.log.format = .json
+        expected.log.names = .hide
         #expect(read.configuration == expected)
         #expect(
             expected.limits.spec.bytes == 1_024 && expected.limits.spec.tasks == 5

@@ -128,7 +128,7 @@ struct TaskSpecTests {
         )
         #expect(
             complaint("tasks: [caption: {}, caption: {}]", limits: limits)
-                == "photo.yaml:1:8: tasks: has 2; from 1 to 1 tasks are allowed [spec_invalid]")
+                == "photo.yaml:1:8: tasks: has 2; from 1 to 1 tasks are allowed (limits.tasks) [spec_invalid]")
     }
 
     @Test("ids: given, by kind, and never twice")
@@ -161,9 +161,14 @@ struct TaskSpecTests {
         Bad("---\n", ":2:1: the document: nothing is not a task spec such as `task: caption` [spec_invalid]"),
         Bad("caption", ":1:1: the document: \"caption\" is not a task spec such as `task: caption` [spec_invalid]"),
         Bad("- caption", ":1:1: the document: a list is not a task spec such as `task: caption` [spec_invalid]"),
-        Bad("version: 2\ntask: caption", ":1:10: version: \"2\" is not 1, the only version there is [spec_invalid]"),
         Bad(
-            "version: 1.0\ntask: caption", ":1:10: version: \"1.0\" is not 1, the only version there is [spec_invalid]"),
+            "version: 2\ntask: caption",
+            ":1:10: version: \"2\" is not 1, the only version there is [spec_invalid]. "
+                + "Write `version: 1`, or leave the key out."),
+        Bad(
+            "version: 1.0\ntask: caption",
+            ":1:10: version: \"1.0\" is not 1, the only version there is [spec_invalid]. "
+                + "Write `version: 1`, or leave the key out."),
         Bad("version: 1", ":1:1: no task is named [spec_invalid]. Add `caption: {}` or `ask: \"…\"`."),
         // Keys.
         Bad(
@@ -184,24 +189,32 @@ struct TaskSpecTests {
         Bad("task: [caption]", ":1:7: task: a list is not caption [spec_invalid]"),
         Bad(
             "task: caption\npriority: high",
-            ":2:11: priority: \"high\" is not a whole number from -10 to 10 [spec_invalid]"),
+            ":2:11: priority: \"high\" is not a whole number from -10 to 10 [spec_invalid]. "
+                + "Higher goes first; leave the key out for 0."),
         Bad(
-            "task: caption\npriority: 11", ":2:11: priority: \"11\" is not a whole number from -10 to 10 [spec_invalid]"
-        ),
-        Bad("task: caption\npriority:", ":2:10: priority: nothing is not a whole number from -10 to 10 [spec_invalid]"),
+            "task: caption\npriority: 11",
+            ":2:11: priority: \"11\" is not a whole number from -10 to 10 [spec_invalid]. "
+                + "Higher goes first; leave the key out for 0."),
+        Bad(
+            "task: caption\npriority:",
+            ":2:10: priority: nothing is not a whole number from -10 to 10 [spec_invalid]. "
+                + "Higher goes first; leave the key out for 0."),
         Bad(
             "task: caption\npriority: 007",
-            ":2:11: priority: \"007\" is not a whole number from -10 to 10 [spec_invalid]"),
+            ":2:11: priority: \"007\" is not a whole number from -10 to 10 [spec_invalid]. "
+                + "Higher goes first; leave the key out for 0."),
         Bad(
             "ask: \" \\t \"",
-            ":1:6: ask: \" \\t \" is not a question: 1 to 4096 bytes of text without control characters [spec_invalid]"),
+            ":1:6: ask: \" \\t \" is not a question: 1 to 4096 bytes of text without control characters [spec_invalid]. "
+                + "Write the question in quotes: `ask: \"…\"`."),
         Bad(
             "ask: \"a\\0b\"",
             ":1:6: ask: \"a\\u{0}b\" is not a question: 1 to 4096 bytes of text without control characters [spec_invalid]"
         ),
         Bad(
             "ask: #why\n",
-            ":1:5: ask: nothing is not a question: 1 to 4096 bytes of text without control characters [spec_invalid]"),
+            ":1:5: ask: nothing is not a question: 1 to 4096 bytes of text without control characters [spec_invalid]. "
+                + "Write the question in quotes: `ask: \"…\"`."),
         Bad(
             "caption: 40",
             ":1:10: caption: \"40\" is not a mapping of options such as { max_tokens: 20 } [spec_invalid]"),
@@ -233,7 +246,7 @@ struct TaskSpecTests {
         Bad(
             "tasks: [{ask: a}]\nanswer: {}",
             ":2:1: answer belongs to a task [spec_invalid]. Move it into the list `tasks`."),
-        Bad("tasks: []", ":1:8: tasks: has 0; from 1 to 64 tasks are allowed [spec_invalid]"),
+        Bad("tasks: []", ":1:8: tasks: has 0; from 1 to 64 tasks are allowed (limits.tasks) [spec_invalid]"),
         Bad("tasks: caption", ":1:8: tasks: \"caption\" is not a list of tasks [spec_invalid]"),
         Bad(
             "tasks: [caption]",
@@ -241,7 +254,8 @@ struct TaskSpecTests {
         Bad("tasks: [{id: a}]", ":1:9: no task is named [spec_invalid]. Add `caption: {}` or `ask: \"…\"`."),
         Bad(
             "tasks: [{id: a, ask: q}, {id: a, ask: r}]",
-            ":1:31: the id \"a\" stands here again; first in line 1 [spec_invalid]"),
+            ":1:31: the id \"a\" stands here again; first in line 1 [spec_invalid]. "
+                + "Give each task an id of its own, or none."),
         Bad(
             "tasks: [{id: ../a, ask: q}]",
             ":1:14: id: \"../a\" is not an id: 1 to 64 of A-Z, a-z, 0-9, `.`, `_` and `-`, the first a letter or digit [spec_invalid]"
@@ -250,7 +264,12 @@ struct TaskSpecTests {
         // Problems.
         Bad(
             "ask: q\nformat: QCM\nanswer: {choices: [a, b]}",
-            ":2:9: format: \"QCM\" is not a format such as QCM-A; memvpd(8) lists them [spec_invalid]"),
+            ":2:9: format: \"QCM\" is not a format such as QCM-A; memvpd(8) lists them [spec_invalid]. "
+                + "Did you mean \"QCM-A\"?"),
+        Bad(
+            "ask: q\nformat: multiple choice\nanswer: {choices: [a, b]}",
+            ":2:9: format: \"multiple choice\" is not a format such as QCM-A; memvpd(8) lists them [spec_invalid]. "
+                + "Write QCM-A, or leave the key out for the model's own."),
         Bad(
             "ask: q\nformat: QCM-A",
             ":2:1: format needs choices, 2 to 26, each with a letter [spec_invalid]. "
@@ -280,7 +299,10 @@ struct TaskSpecTests {
             "tasks: [{ask: a}]\nformat: QCM-A",
             ":2:1: format belongs to a task [spec_invalid]. Move it into the list `tasks`."),
         // Choices.
-        Bad("ask: q\nanswer: {choices: [a]}", ":2:19: choices: has 1; from 2 to 64 choices are allowed [spec_invalid]"),
+        Bad(
+            "ask: q\nanswer: {choices: [a]}",
+            ":2:19: choices: has 1; from 2 to 64 choices are allowed [spec_invalid]. "
+                + "Add a choice, or leave `answer` out for a free answer."),
         Bad(
             "ask: q\nanswer:\n  choices: [a, b, ' a']",
             ":3:19: the choice \"a\" stands here again; first in line 3 [spec_invalid]"),

@@ -98,6 +98,24 @@ import Vision
         #expect(decodingFailure(Array(text.utf8))?.code == .unsupportedType)
     }
 
+    /// Only so much of a file is looked at; where that parts a character, the text is none the less one.
+    @Test(arguments: ["é", "日", "🐈"])
+    func textIsNamedWhereverItIsCut(character: String) {
+        let size = character.utf8.count
+        for shift in 0..<size {
+            let text = String(repeating: "a", count: shift) + String(repeating: character, count: 600)
+            let bytes = Array(text.utf8)
+            #expect(ImageKind(sniffing: bytes) == .text, "\(shift)")
+            // A file that ends within a character is not whole.
+            let end = 512 - (512 - shift) % size
+            #expect(ImageKind(sniffing: Array(bytes.prefix(end))) == .text, "\(shift)")
+            #expect(ImageKind(sniffing: Array(bytes.prefix(end - 1))) == .unknown, "\(shift)")
+        }
+        // What no text can go on with is none, before the cut or beyond it.
+        let broken = [UInt8](repeating: 0x61, count: 511) + [0xFF] + [UInt8](repeating: 0x61, count: 99)
+        #expect(ImageKind(sniffing: broken) == .unknown)
+    }
+
     @Test func anythingElseShowsItsFirstBytes() throws {
         let failure = try #require(decodingFailure([0, 1, 0xAB, 0xCD, 5]))
         #expect(failure.code == .unsupportedType)

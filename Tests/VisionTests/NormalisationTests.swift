@@ -9,21 +9,25 @@ import Vision
     }
 
     @Test func efficientNetLiteIsByteMinus127Over128() throws {
-        let values = Normalisation.efficientNetLite.apply(to: try Self.image(), layout: .channelsLast)
+        let lite = try Normalisation(divisor: 1, means: [127, 127, 127], deviations: [128, 128, 128])
+        let values = lite.apply(to: try Self.image())
         let numerators: [Float] = [-127, 0, 128, -126, 1, 127, -125, 2, 126, -124, 3, 125]
         #expect(values == numerators.map { $0 / 128 })
     }
 
-    @Test func channelsFirstIsOnePlaneAChannel() throws {
-        let plain = try Normalisation(divisor: 1, means: [0, 0, 0], deviations: [1, 1, 1])
-        let values = plain.apply(to: try Self.image(), layout: .channelsFirst)
-        #expect(values == [0, 1, 2, 3, 127, 128, 129, 130, 255, 254, 253, 252])
+    @Test func eachChannelHasItsOwnNumbers() throws {
+        let numbers = try Normalisation(divisor: 1, means: [0, 100, 200], deviations: [1, 10, 100])
+        let values = numbers.apply(to: try RGBImage(width: 2, height: 1, pixels: [1, 110, 250, 2, 130, 100]))
+        #expect(values == [1, 1, 0.5, 2, 3, -1])
     }
 
     /// Values of torchvision's Normalize formula in NumPy float32, for a black, a middle and a white pixel.
     @Test func clipIsTheFormulaOfItsAuthors() throws {
         let image = try RGBImage(width: 3, height: 1, pixels: [0, 0, 0, 128, 128, 128, 255, 255, 255])
-        let values = Normalisation.clip.apply(to: image, layout: .channelsLast)
+        let clip = try Normalisation(
+            divisor: 255, means: [0.481_454_66, 0.457_827_5, 0.408_210_73],
+            deviations: [0.268_629_54, 0.261_302_58, 0.275_777_11])
+        let values = clip.apply(to: image)
         let expected: [Float] = [
             -1.792262554, -1.752097129, -1.480219841, 0.0763361454, 0.1688973158, 0.3399487733, 1.9303361177,
             2.0748836994, 2.1458969116,

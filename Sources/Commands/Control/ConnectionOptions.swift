@@ -10,7 +10,7 @@ internal import Specification
 struct ConnectionOptions: ParsableArguments {
     @Option(help: "The control socket; missing: the one in the configuration.")
     var socket: String?
-    @Option(help: "The configuration file that names the socket.")
+    @Option(help: "The configuration file that names the socket and the limits of task specs.")
     var config: String?
     @Flag(help: "Print JSON.")
     var json = false
@@ -22,20 +22,24 @@ struct ConnectionOptions: ParsableArguments {
 
     private func path() throws(Failure) -> String {
         if let socket { return socket }
-        if let config { return try EffectiveConfiguration(file: config).configuration.sockets.control }
+        let usual = DaemonConfiguration().sockets.control
+        return try configuration(withFaults: "\(usual) is asked").configuration.sockets.control
+    }
+
+    /// The configuration that the options name, or else the daemon's own; where that one may not be read or has faults, the
+    /// defaults, of which a warning says what they mean.
+    func configuration(withFaults consequence: String) throws(Failure) -> EffectiveConfiguration {
+        if let config { return try EffectiveConfiguration(file: config) }
         let standard = "/etc/memvpd.yaml"
-        // Operators may not be allowed to read the daemon's configuration; the default socket then is the best guess.
-        guard FileManager.default.isReadableFile(atPath: standard) else {
-            return DaemonConfiguration().sockets.control
-        }
+        // Operators may not be allowed to read the daemon's configuration; the defaults then are the best guess.
+        guard FileManager.default.isReadableFile(atPath: standard) else { return EffectiveConfiguration() }
         do throws(Failure) {
-            return try EffectiveConfiguration(file: standard).configuration.sockets.control
+            return try EffectiveConfiguration(file: standard)
         } catch {
             // The daemon goes on with the configuration that it has; its operators must reach it all the more.
-            let path = DaemonConfiguration().sockets.control
             CommandEnd.complain(
-                "warning: \(standard) has faults, so \(path) is asked; memvpd --check-config names them")
-            return path
+                "warning: \(standard) has faults, so \(consequence); memvpd --check-config names them")
+            return EffectiveConfiguration()
         }
     }
 

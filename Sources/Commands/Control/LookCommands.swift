@@ -3,7 +3,7 @@
 internal import ArgumentParser
 internal import Control
 internal import Diagnostics
-internal import FoundationEssentials
+internal import ModelFile
 internal import Specification
 
 struct StatusCommand: ParsableCommand {
@@ -32,7 +32,8 @@ struct QueueCommand: ParsableCommand {
         try CommandEnd.explain { () throws(Failure) in
             let filter = state.map { "&state=\(ControlClient.encode($0))" } ?? ""
             let queue = try connection.client().get("/v1/queue?limit=\(limit)\(filter)", as: QueueDocument.self)
-            try Output.write(lines || connection.json ? QueueView.jsonLines(queue) : QueueView.render(queue))
+            try Output.write(
+                lines || connection.json ? QueueView.jsonLines(queue) : QueueView.render(queue, state: state))
         }
     }
 }
@@ -95,8 +96,8 @@ struct HealthCommand: ParsableCommand {
                 try Output.write(reply.text)
             } else {
                 for check in health.checks {
-                    let message = check.message.isEmpty ? "" : ": \(check.message)"
-                    try Output.write("\(check.ok ? "ok  " : "FAIL")  \(check.name)\(message)")
+                    let parts = [check.name, check.path ?? "", check.message].filter { !$0.isEmpty }
+                    try Output.write("\(check.ok ? "ok  " : "FAIL")  \(parts.joined(separator: ": "))")
                 }
             }
             guard health.ok else { throw Failure(.unavailable, "memvpd", "is not well") }
@@ -106,21 +107,65 @@ struct HealthCommand: ParsableCommand {
 
 struct CheckCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "check", abstract: "Checks a task spec; asks no daemon.")
+        commandName: "check", abstract: "Checks a task spec against the configuration's limits; asks no daemon.")
     @OptionGroup var connection: ConnectionOptions
     @Argument(help: "The task spec.")
     var spec: String
 
     func run() throws {
         try CommandEnd.explain { () throws(Failure) in
-            guard let bytes = FileManager.default.contents(atPath: spec) else {
-                throw Failure(.notFound, spec, "is not there or cannot be read")
+            let effective = try connection.configuration(withFaults: "the default limits hold")
+            let limits = effective.configuration.limits.spec
+            var report = CheckReport(file: spec, limits: effective.file)
+            do throws(Failure) {
+                let bytes = try read(atMost: limits.bytes)
+                // That there are no bytes is an error of its own and has no place.
+                let faults = bytes.isEmpty ? [] : TaskSpec.faults(in: bytes, limits: limits)
+                report.faults = faults.map { CheckReport.Entry($0) }
+                report.tasks = try TaskSpec(yaml: bytes, named: spec, limits: limits).tasks.map(\.id)
+            } catch {
+                report.error = ErrorDetail(error)
+                if connection.json { try write(report) }
+                throw error
             }
-            let tasks = try TaskSpec(yaml: [UInt8](bytes), named: spec).tasks.map(\.id)
-            guard connection.json else {
-                return try Output.write("\(spec): good; tasks: \(tasks.joined(separator: ", "))")
-            }
-            try Output.write(String(decoding: ControlJSON.encode(["tasks": tasks]), as: UTF8.self))
+            if connection.json { return try write(report) }
+            let source = effective.file.map { "the limits of \($0)" } ?? "the default limits"
+            try Output.write(
+                "\(spec): good within \(source); tasks: \((report.tasks ?? []).joined(separator: ", "))")
         }
     }
+
+    private func read(atMost limit: Int) throws(Failure) -> [UInt8] {
+        do throws(Failure) {
+            return try InputFile.read(spec, limit: limit, tooLarge: .specInvalid)
+        } catch {
+            throw error.code == .specInvalid ? error.advising("It is limits.spec_bytes that allows no more.") : error
+        }
+    }
+
+    private func write(_ report: CheckReport) throws(Failure) {
+        try Output.write(String(decoding: ControlJSON.encode(report), as: UTF8.self))
+    }
+}
+
+/// What `check --json` writes: for a good spec its tasks, for a bad one the error and each of the faults.
+private struct CheckReport: Encodable {
+    struct Entry: Encodable {
+        let line: Int?
+        let column: Int?
+        let message: String
+        let hint: String
+
+        init(_ fault: Fault) {
+            (line, column) = (fault.position?.line, fault.position?.column)
+            (message, hint) = (fault.cause, fault.hint)
+        }
+    }
+
+    let file: String
+    /// The configuration whose limits hold; missing for the defaults.
+    let limits: String?
+    var tasks: [String]?
+    var error: ErrorDetail?
+    var faults: [Entry] = []
 }

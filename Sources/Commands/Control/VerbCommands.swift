@@ -13,6 +13,9 @@ struct RetryCommand: ParsableCommand {
     @Flag(help: "All failed jobs.")
     var all = false
 
+    /// For all, a little longer than the daemon itself waits, so that its own words come through.
+    var patience: Duration { all ? .seconds(130) : .seconds(30) }
+
     func validate() throws {
         guard (job == nil) == all else { throw ValidationError("Name a job, or say --all.") }
     }
@@ -20,7 +23,7 @@ struct RetryCommand: ParsableCommand {
     func run() throws {
         try CommandEnd.explain { () throws(Failure) in
             let path = job.map { "/v1/jobs/\(ControlClient.encode($0))/retry" } ?? "/v1/jobs/retry-all"
-            try connection.perform(path)
+            try connection.perform(path, timeout: patience)
         }
     }
 }

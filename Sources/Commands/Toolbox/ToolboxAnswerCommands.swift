@@ -2,7 +2,6 @@
 
 internal import ArgumentParser
 internal import Diagnostics
-internal import FoundationEssentials
 internal import MemVP
 internal import Specification
 
@@ -35,17 +34,22 @@ struct ToolboxPhotoOptions: ParsableArguments {
         }
     }
 
-    /// Answers every photo; `task` makes a photo's task from its record, if it came with one.
-    func run(_ task: (ToolboxInputRecord?) -> Result<TaskSpec.Task, Failure>) throws {
+    /// Answers every photo; `task` makes a photo's task of the kind from its record, if it came with one.
+    func run(_ kind: TaskKind, _ task: (ToolboxInputRecord?) -> Result<TaskSpec.Task, Failure>) throws {
         let bundle = try model.bundle()
         let answerer = try Answerer(
             bundle: bundle, compute: model.compute(), batch: 16,
             additional: ToolboxModel.additional(adapter, in: bundle))
+        try answerer.requireAdapter(adapter, for: kind)
         // A program that writes one record and waits for its answer must get it, so records are not gathered.
         let answering = ToolboxAnswering(answerer: answerer, window: readsRecords ? 1 : 16)
         var rest = photos[...]
+        var line = 0
         let next: () -> ToolboxRequest? = {
-            if readsRecords { return ToolboxInputRecord.next().map { $0.request(task) } }
+            if readsRecords {
+                line += 1
+                return ToolboxInputLine.next(line, for: kind).map { $0.request(task) }
+            }
             return rest.popFirst().map { ToolboxRequest(image: $0, task: task(nil)) }
         }
         let failure = try answering.run(next) { request, outcome throws(Failure) in
@@ -80,47 +84,6 @@ struct ToolboxPhotoOptions: ParsableArguments {
     }
 }
 
-/// A line of standard input: `image`, and for questions `question` and `choices`.
-struct ToolboxInputRecord: Decodable {
-    var image: String
-    var question: String?
-    var choices: [String]?
-    var context: String?
-    var format: String?
-
-    /// The next line that is not blank, read or refused; nil at the end.
-    static func next() -> Result<ToolboxInputRecord, Failure>? {
-        while let line = readLine() {
-            if line.allSatisfy(\.isWhitespace) { continue }
-            return parse(line)
-        }
-        return nil
-    }
-
-    /// Reads one line.
-    static func parse(_ line: String) -> Result<ToolboxInputRecord, Failure> {
-        guard let record = try? JSONDecoder().decode(ToolboxInputRecord.self, from: Data(line.utf8)) else {
-            return .failure(
-                Failure(
-                    .specInvalid, "standard input", "has a line that is no record",
-                    hint: "Write one JSON object a line: {\"image\": \"photo.jpg\"}."))
-        }
-        return .success(record)
-    }
-}
-
-extension Result where Success == ToolboxInputRecord, Failure == Diagnostics.Failure {
-    /// The record's request; a line that could not be read keeps its place in the order.
-    fileprivate func request(
-        _ task: (ToolboxInputRecord?) -> Result<TaskSpec.Task, Failure>
-    ) -> ToolboxRequest {
-        switch self {
-        case .success(let record): ToolboxRequest(image: record.image, task: task(record))
-        case .failure(let failure): ToolboxRequest(image: "", task: .failure(failure))
-        }
-    }
-}
-
 /// `memvp caption`
 struct ToolboxCaption: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -132,7 +95,7 @@ struct ToolboxCaption: ParsableCommand {
         let generation = TaskSpec.Generation(
             maximumTokens: options.maxTokens ?? TaskSpec.Generation.caption.maximumTokens)
         let task = TaskSpec.Task(id: "caption", adapter: options.adapter, work: .caption(generation))
-        try options.run { _ in .success(task) }
+        try options.run(.caption) { _ in .success(task) }
     }
 }
 
@@ -153,12 +116,23 @@ struct ToolboxAsk: ParsableCommand {
     @Option(help: "What is to be known for the question; needs --choices.")
     var context: String?
 
+    @Option(help: "What the subject teaches about it; needs --choices and a format with a place for it.")
+    var lecture: String?
+
+    @Option(help: "Why the answer is right; needs --choices and a format with a place for it.")
+    var solution: String?
+
     @Option(help: "How question and choices are put, each choice with a letter: a format such as QCM-A.")
     var format: String?
 
     func validate() throws {
-        if let format, QuestionFormat(named: format) == nil {
-            throw ValidationError("--format \(format) is not one of memvp(1)'s formats, such as QCM-A.")
+        if let format {
+            guard let known = QuestionFormat(named: format) else {
+                throw ValidationError("--format \(format) is not one of memvp(1)'s formats, such as QCM-A.")
+            }
+            if !options.readsRecords, let missing = Self.missing(in: texts(for: nil), of: known) {
+                throw ValidationError("--format \(format) needs a \(missing): give it with --\(missing).")
+            }
         }
         if question == nil, !options.readsRecords { throw ValidationError("Give a --question.") }
         if let question, question.allSatisfy(\.isWhitespace) { throw ValidationError("--question is empty.") }
@@ -184,38 +158,63 @@ struct ToolboxAsk: ParsableCommand {
         return nil
     }
 
+    /// The text that a format needs and that is not given; the prompt would have an empty place.
+    static func missing(in texts: [QuestionFormat.Field: String], of format: QuestionFormat) -> String? {
+        [QuestionFormat.Field.lecture, .solution].first { field in
+            format.has(field) && texts[field]?.allSatisfy(\.isWhitespace) ?? true
+        }?.rawValue
+    }
+
+    /// What is given beside question and choices; what a record says goes before the options.
+    private func texts(for record: ToolboxInputRecord?) -> [QuestionFormat.Field: String] {
+        var texts: [QuestionFormat.Field: String] = [:]
+        texts[.context] = record?.context ?? context
+        texts[.lecture] = record?.lecture ?? lecture
+        texts[.solution] = record?.solution ?? solution
+        return texts
+    }
+
     func run() throws {
-        let listed = listedChoices
-        try options.run { record in
-            guard let asked = record?.question ?? question, !asked.isEmpty else {
-                return .failure(
-                    Failure(.specInvalid, record?.image ?? "", "has no question", hint: "Add \"question\"."))
-            }
-            let context = record?.context ?? context
-            let format = record?.format ?? format
-            guard let choices = record?.choices ?? listed else {
-                if let stray = context.map({ _ in "context" }) ?? format.map({ _ in "format" }) {
-                    return .failure(
-                        Failure(.specInvalid, record?.image ?? "", "has a \(stray) and no choices", hint: "Add them."))
-                }
-                let generation = TaskSpec.Generation(
-                    maximumTokens: options.maxTokens ?? TaskSpec.Generation.answer.maximumTokens)
-                return .success(task(asked, .free(generation)))
-            }
-            if let fault = Self.fault(inChoices: choices) {
-                return .failure(Failure(.specInvalid, record?.image ?? "", "choices: \(fault)"))
-            }
-            guard context != nil || format != nil else { return .success(task(asked, .choice(choices))) }
-            let known = format.flatMap { QuestionFormat(named: $0) }
-            if let format, known == nil {
-                return .failure(Failure(.specInvalid, record?.image ?? "", "has the unknown format \(format)"))
-            }
-            let problem = TaskSpec.Problem(question: asked, context: context ?? "", options: choices, format: known)
-            return .success(TaskSpec.Task(id: "ask", adapter: options.adapter, work: .problem(problem)))
+        try options.run(.ask) { record in
+            do throws(Failure) { return .success(try task(for: record)) } catch { return .failure(error) }
         }
     }
 
-    private func task(_ question: String, _ answer: TaskSpec.Answer) -> TaskSpec.Task {
-        TaskSpec.Task(id: "ask", adapter: options.adapter, work: .ask(question: question, answer: answer))
+    /// The task of a photo, with its record if it came with one.
+    ///
+    /// - Throws: `spec_invalid` naming the photo.
+    func task(for record: ToolboxInputRecord?) throws(Failure) -> TaskSpec.Task {
+        func refusal(_ cause: String, hint: String = "") -> Failure {
+            Failure(.specInvalid, record?.image ?? "", cause, hint: hint)
+        }
+        guard let asked = record?.question ?? question, !asked.isEmpty else {
+            throw refusal("has no question", hint: "Add \"question\".")
+        }
+        let given = texts(for: record)
+        let name = record?.format ?? format
+        guard let listed = record?.choices ?? listedChoices else {
+            if let stray = given.keys.map(\.rawValue).min() ?? name.map({ _ in "format" }) {
+                throw refusal("has a \(stray) and no choices", hint: "Add them.")
+            }
+            let generation = TaskSpec.Generation(
+                maximumTokens: options.maxTokens ?? TaskSpec.Generation.answer.maximumTokens)
+            return task(.ask(question: asked, answer: .free(generation)))
+        }
+        if let fault = Self.fault(inChoices: listed) { throw refusal("choices: \(fault)") }
+        guard !given.isEmpty || name != nil else { return task(.ask(question: asked, answer: .choice(listed))) }
+        let known = name.flatMap { QuestionFormat(named: $0) }
+        if let name, known == nil { throw refusal("has the unknown format \(name)") }
+        if let known, let missing = Self.missing(in: given, of: known) {
+            throw refusal("has the format \(known.name), which needs a \(missing)", hint: "Add \"\(missing)\".")
+        }
+        return task(
+            .problem(
+                TaskSpec.Problem(
+                    question: asked, context: given[.context] ?? "", lecture: given[.lecture] ?? "",
+                    solution: given[.solution] ?? "", options: listed, format: known)))
+    }
+
+    private func task(_ work: TaskSpec.Work) -> TaskSpec.Task {
+        TaskSpec.Task(id: "ask", adapter: options.adapter, work: work)
     }
 }

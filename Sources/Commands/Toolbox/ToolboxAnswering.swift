@@ -4,6 +4,7 @@
 
 internal import Diagnostics
 internal import MemVP
+internal import ModelFile
 internal import Specification
 internal import Tensor
 internal import Vision
@@ -21,7 +22,8 @@ struct ToolboxRecord: Encodable {
     struct Fault: Encodable {
         var code: String
         var message: String
-        var hint: String
+        /// Left out where there is nothing to do, as in the daemon's answers.
+        var hint: String?
     }
 
     var image: String
@@ -59,7 +61,7 @@ struct ToolboxRecord: Encodable {
         error = Fault(
             code: failure.code.rawValue,
             message: failure.object.isEmpty ? failure.cause : "\(failure.object): \(failure.cause)",
-            hint: failure.hint)
+            hint: failure.hint.isEmpty ? nil : failure.hint)
     }
 }
 
@@ -90,7 +92,7 @@ struct ToolboxAnswering {
                 do throws(Failure) {
                     let task = try request.task.get()
                     let image = request.isBlind ? nil : try prepare(request.image)
-                    let job = try answerer.submit(image: image, tasks: [task], contentSeed: 0)
+                    let job = try submit(task, image, of: request)
                     waiting.append((request, image?.warnings ?? [], job, nil))
                 } catch {
                     waiting.append((request, [], nil, .failure(error)))
@@ -111,9 +113,23 @@ struct ToolboxAnswering {
         }
     }
 
+    /// Hands a task to the answerer, whose failures know no photo, and whose advice on long prompts is for the daemon's
+    /// configuration.
+    private func submit(
+        _ task: TaskSpec.Task, _ image: PreparedImage?, of request: ToolboxRequest
+    ) throws(Failure) -> Int {
+        do throws(Failure) {
+            return try answerer.submit(image: image, tasks: [task], contentSeed: 0)
+        } catch {
+            let failure = request.image.isEmpty ? error : error.about(request.image)
+            guard failure.code == .promptTooLong else { throw failure }
+            throw failure.advising("Shorten the question, or what is given with it.")
+        }
+    }
+
     private func prepare(_ path: String) throws(Failure) -> PreparedImage {
         let limits = ImageLimits()
-        let bytes = try ToolboxFile.read(path, limit: limits.maxBytes)
+        let bytes = try InputFile.read(path, limit: limits.maxBytes, tooLarge: .imageTooLarge)
         do {
             return try answerer.bundle.prepare(photo: bytes, limits: limits)
         } catch { throw error.about(path) }

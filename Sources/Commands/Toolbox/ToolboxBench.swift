@@ -4,6 +4,7 @@ internal import ArgumentParser
 internal import Diagnostics
 internal import FoundationEssentials
 internal import MemVP
+internal import ModelFile
 internal import Specification
 internal import Tensor
 internal import Vision
@@ -14,6 +15,20 @@ struct ToolboxBench: ParsableCommand {
         commandName: "bench", abstract: "Measure a bundle on this machine.",
         subcommands: [ToolboxBenchServing.self, ToolboxBenchPrompting.self], defaultSubcommand: ToolboxBenchServing.self
     )
+
+    /// Whether the word after `bench`, if there is one, is something that can be measured. The parser takes any other
+    /// for an argument of the default command, and would complain of what that one lacks instead.
+    ///
+    /// - Throws: `usage` naming the word.
+    static func check(_ arguments: [String]) throws(Failure) {
+        let names = configuration.subcommands.compactMap { $0.configuration.commandName }
+        guard arguments.count > 1, arguments[0] == configuration.commandName, !arguments[1].hasPrefix("-"),
+            !names.contains(arguments[1])
+        else { return }
+        throw Failure(
+            .usage, "memvp bench", "does not measure '\(arguments[1])'",
+            hint: "It measures \(names.joined(separator: " or ")).")
+    }
 }
 
 /// `memvp bench serving`, which is also what `memvp bench` alone does.
@@ -42,14 +57,16 @@ struct ToolboxBenchServing: ParsableCommand {
 
     func validate() throws {
         guard (1...100).contains(runs) else { throw ValidationError("--runs is \(runs); it must be 1 to 100.") }
-        if photo == nil, !FileManager.default.fileExists(atPath: Self.standardPhoto) {
-            throw ValidationError("\(Self.standardPhoto) is not here: give a --photo.")
-        }
     }
 
     func run() throws {
+        // Not while validating: an argument that does not belong there would go unnamed.
+        guard photo != nil || FileManager.default.fileExists(atPath: Self.standardPhoto) else {
+            throw Failure(
+                .usage, "--photo", "is not given, and \(Self.standardPhoto) is not here", hint: "Name a JPEG.")
+        }
         let path = photo ?? Self.standardPhoto
-        let bytes = try ToolboxFile.read(path, limit: ImageLimits().maxBytes)
+        let bytes = try InputFile.read(path, limit: ImageLimits().maxBytes, tooLarge: .imageTooLarge)
         let report = try ToolboxBenchmark(options: model, photo: bytes, photoPath: path, runs: runs).run()
         try Output.write(json ? ToolboxJSON.line(report) : report.text)
     }

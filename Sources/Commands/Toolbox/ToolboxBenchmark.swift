@@ -20,7 +20,8 @@ struct ToolboxBenchmark {
 
     /// Measures everything.
     ///
-    /// - Throws: the bundle's and the photo's failures; `model_missing` when the bundle cannot caption.
+    /// - Throws: the bundle's and the photo's failures; `model_missing` when the bundle cannot caption,
+    ///   `model_unsupported` when its context is too short for the prompts.
     func run() throws(Failure) -> ToolboxBenchReport {
         var progress = ToolboxProgress()
         defer { progress.end() }
@@ -28,6 +29,7 @@ struct ToolboxBenchmark {
         let clock = ContinuousClock()
         let start = clock.now
         let bundle = try options.bundle()
+        try checkContext(of: bundle)
         let compute = try options.compute()
         var report = ToolboxBenchReport(kernels: compute.kernels.name, threads: compute.threads)
         let image: PreparedImage
@@ -38,6 +40,18 @@ struct ToolboxBenchmark {
         try encode(bundle, compute, image, into: &report, &progress)
         report.peakMegabytes = ToolboxTime.rounded(Self.peakMegabytes, 1)
         return report
+    }
+
+    /// Whether the longest prompt and the token that follows it fit, before minutes have gone into what does.
+    private func checkContext(of bundle: ModelBundle) throws(Failure) {
+        let adapter = try ToolboxModel.adapter(nil, for: .caption, in: bundle)
+        let tokens = adapter.configuration.imageTokens + longestPrompt
+        let positions = bundle.language.positions
+        guard tokens < positions else {
+            throw Failure(
+                .modelUnsupported, options.model,
+                "has \(positions) positions; \(tokens) prompt tokens are measured, and one that follows")
+        }
     }
 
     /// ready, image_to_caption_p50, captions_per_second.
@@ -101,7 +115,7 @@ struct ToolboxBenchmark {
             model: bundle.language, compute: compute,
             limits: EngineLimits(
                 streams: 16, rows: 512, positions: 512 + adapter.configuration.imageTokens, slots: bundle.slots))
-        for count in [64, 320] {
+        for count in [64, longestPrompt] {
             progress.show("prefill_\(count)", 0)
             let time = median { prefill(count, images[0], engine) }
             report.tokensPerSecond["prefill_\(count)"] = ToolboxTime.rounded(Double(count) / time, 1)
@@ -113,6 +127,7 @@ struct ToolboxBenchmark {
         }
     }
 
+    private let longestPrompt = 320
     private let newTokens = 24
     /// No token has this id, so no sequence ends early.
     private let noEnd: Int32 = -1

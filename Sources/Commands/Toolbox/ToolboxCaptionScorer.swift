@@ -5,6 +5,7 @@
 internal import Diagnostics
 internal import Language
 internal import MemVP
+internal import ModelFile
 internal import Specification
 internal import Tensor
 internal import Text
@@ -30,6 +31,8 @@ final class ToolboxCaptionScorer {
     private let adapter: Adapter
     private let state: LlamaState
     private let rows: TokenRows
+    /// Rows of a sequence that fits into one pass and into the model's context, image tokens among them.
+    private let longest: Int
 
     /// A scorer with the bundle's template for captions.
     ///
@@ -44,6 +47,7 @@ final class ToolboxCaptionScorer {
         projector = try VisualProjector(adapter: self.adapter, patches: bundle.vision.patches)
         vision = VisionWorker(bundle.vision, compute: compute)
         rows = TokenRows(capacity: 512 + self.adapter.configuration.imageTokens)
+        longest = min(rows.capacity, bundle.language.positions)
         state = LlamaState(
             bundle.language.configuration, compute: compute, rows: rows.capacity, logitRows: 64,
             positions: bundle.language.positions, slots: self.adapter.configuration.slots)
@@ -52,7 +56,8 @@ final class ToolboxCaptionScorer {
     /// Adds the captions of one image.
     ///
     /// - Parameter photo: the path of the image; nil for none.
-    /// - Returns: for each caption nil, or why it was not added: `prompt_too_long` for one that does not fit a pass.
+    /// - Returns: for each caption nil, or why it was not added: `prompt_too_long` for one that does not fit a pass or
+    ///   the model's context.
     /// - Throws: the photo's failures; nothing was added then.
     func score(captions: [String], image photo: String?) throws(Failure) -> [Failure?] {
         let image = try visualPrompt(of: photo)
@@ -63,8 +68,9 @@ final class ToolboxCaptionScorer {
             let example = form.example(caption, after: prompt, bundle.tokenizer)
             let text = example.tokens.dropLast()
             let input = VisualPrompt.inputs(image, before: text)
-            guard !text.isEmpty, example.promptCount >= 1, input.count <= rows.capacity else {
-                failures[place] = Failure(.promptTooLong, "", "has \(text.count) tokens, which do not fit a pass")
+            guard !text.isEmpty, example.promptCount >= 1, input.count <= longest else {
+                failures[place] = Failure(
+                    .promptTooLong, "", "takes \(input.count) positions with its prompt; at most \(longest) fit")
                 continue
             }
             if input.count > rows.capacity - rows.count {
@@ -103,7 +109,7 @@ final class ToolboxCaptionScorer {
 
     private func visualPrompt(of photo: String?) throws(Failure) -> VisualPrompt {
         guard let photo else { return try projector.visualPrompt(of: nil, compute: compute) }
-        let bytes = try ToolboxFile.read(photo, limit: ImageLimits().maxBytes)
+        let bytes = try InputFile.read(photo, limit: ImageLimits().maxBytes, tooLarge: .imageTooLarge)
         let prepared: PreparedImage
         do {
             prepared = try bundle.prepare(photo: bytes)

@@ -29,6 +29,18 @@ struct ToolboxEvalOptions: ParsableArguments {
     @Flag(help: "Write JSON.")
     var json = false
 
+    @Option(
+        help: ArgumentHelp(
+            "Also write what was said of each photo, with what is right and its score.", valueName: "file.jsonl"))
+    var answers: String?
+
+    /// Whether `--answers` can be written, before the work on `rows`.
+    func checkAnswers(_ rows: [ExampleRow]) throws(Failure) {
+        guard let answers else { return }
+        let inputs = [data] + Set(rows.map(\.image)).sorted()
+        try ToolboxOutput.check(answers, of: "--answers", reading: inputs, bundle: model.model)
+    }
+
     /// The rows of the split, bad ones named and counted.
     func rows(_ bad: inout Int) throws(Failure) -> [ExampleRow] {
         var count = 0
@@ -92,6 +104,7 @@ struct ToolboxEvalCaptions: ParsableCommand {
             throw ToolboxEvalOptions.none(
                 of: "caption", in: options.data, others: "questions, which memvp eval vqa scores")
         }
+        try options.checkAnswers(rows)
         let answerer = try options.answerer(for: .caption)
         var progress = ToolboxProgress()
         defer { progress.end() }
@@ -100,6 +113,7 @@ struct ToolboxEvalCaptions: ParsableCommand {
         }
         progress.end()
         evaluation.badRows.forEach(ToolboxEvalOptions.name)
+        if let answers = options.answers { try evaluation.write(to: answers) }
         let report = ToolboxCaptionReport(evaluation, badRows: bad, options: options, answerer: answerer)
         try Output.write(options.json ? ToolboxJSON.line(report) : report.text(options.sight))
     }
@@ -177,6 +191,7 @@ struct ToolboxEvalVQA: ParsableCommand {
             throw ToolboxEvalOptions.none(
                 of: "question", in: options.data, others: "captions, which memvp eval captions scores")
         }
+        try options.checkAnswers(rows)
         let answerer = try options.answerer(for: .ask)
         // The majority answer needs the training rows' answers; what is wrong with those rows is not this command's matter.
         let training = ExampleRows.questions(
@@ -188,6 +203,7 @@ struct ToolboxEvalVQA: ParsableCommand {
         ) { progress.show("questions", $0, of: $1, unit: options.noImage ? "questions" : "photos") }
         progress.end()
         evaluation.badRows.forEach(ToolboxEvalOptions.name)
+        if let answers = options.answers { try evaluation.write(to: answers) }
         let report = ToolboxAnswerReport(
             evaluation, majorityFrom: training.isEmpty ? "evaluated" : "train", badRows: bad, options: options,
             answerer: answerer)

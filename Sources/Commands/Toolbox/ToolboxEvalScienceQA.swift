@@ -77,6 +77,7 @@ struct ToolboxEvalScienceQA: ParsableCommand {
         let answerer = try Answerer(
             bundle: bundle, compute: model.compute(), batch: 16, promptTokens: 1_536,
             additional: ToolboxModel.additional(adapter, in: bundle))
+        try answerer.requireAdapter(adapter, for: .ask)
         var progress = ToolboxProgress()
         defer { progress.end() }
         var report = ToolboxScienceQAReport(

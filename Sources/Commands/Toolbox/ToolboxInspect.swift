@@ -35,10 +35,31 @@ struct ToolboxInspect: ParsableCommand {
 
 /// A GGUF file's content.
 struct ToolboxFileReport: Encodable {
+    /// A key with its value, which JSON has as what it is; arrays have their `count` beside their beginning.
     struct Entry: Encodable {
-        var key: String
-        var type: String
-        var value: String
+        let key: String
+        let type: String
+        let value: ToolboxMetadataValue
+
+        init(key: String, _ value: GGUFValue) {
+            self.key = key
+            type = value.typeName
+            self.value = ToolboxMetadataValue(value)
+        }
+
+        private enum CodingKeys: String, CodingKey { case key, type, value, count }
+
+        func encode(to encoder: any Encoder) throws {
+            var fields = encoder.container(keyedBy: CodingKeys.self)
+            try fields.encode(key, forKey: .key)
+            try fields.encode(type, forKey: .type)
+            if let count = value.count {
+                try fields.encode(value.scalars, forKey: .value)
+                try fields.encode(count, forKey: .count)
+            } else {
+                try fields.encode(value.scalars.first, forKey: .value)
+            }
+        }
     }
 
     struct Tensor: Encodable {
@@ -62,7 +83,7 @@ struct ToolboxFileReport: Encodable {
         file = path
         version = gguf.version
         alignment = gguf.alignment
-        metadata = gguf.metadata.map { Entry(key: $0.0, type: $0.1.typeName, value: Self.shown($0.1)) }
+        metadata = gguf.metadata.map { Entry(key: $0.0, $0.1) }
         tensors = gguf.tensors.entries.map {
             Tensor(name: $0.name, type: $0.type.rawValue, shape: $0.shape, bytes: $0.byteRange.count)
         }
@@ -71,40 +92,11 @@ struct ToolboxFileReport: Encodable {
     /// The listing for people.
     var text: String {
         var lines = ["\(file): GGUF v\(version), \(metadata.count) keys, \(tensors.count) tensors"]
-        lines += metadata.map { "  \($0.key) = \($0.value)  [\($0.type)]" }
+        lines += metadata.map { "  \($0.key) = \($0.value.text)  [\($0.type)]" }
         lines += tensors.map {
             "  \($0.name)  \($0.type) \($0.shape.map(String.init).joined(separator: "×"))  \($0.bytes) bytes"
         }
         return lines.joined(separator: "\n")
-    }
-
-    /// A value in one line: the beginning of long arrays, control characters escaped (files are foreign text).
-    private static func shown(_ value: GGUFValue) -> String {
-        switch value {
-        case .string(let text): return quoted(text)
-        case .bool(let truth): return "\(truth)"
-        case .float32(let number): return "\(number)"
-        case .float64(let number): return "\(number)"
-        case .strings(let strings):
-            let first = (0..<min(4, strings.count)).map { quoted(String(decoding: strings[$0], as: UTF8.self)) }
-            return list(first, of: strings.count)
-        case .bools(let values): return list(values.prefix(8).map { "\($0)" }, of: values.count)
-        default:
-            if let number = value.integer { return "\(number)" }
-            if case .uint64(let number) = value { return "\(number)" }
-            if let values = value.integers { return list(values.prefix(8).map { "\($0)" }, of: values.count) }
-            if let values = value.floats { return list(values.prefix(8).map { "\($0)" }, of: values.count) }
-            return "(\(value.typeName))"
-        }
-    }
-
-    private static func list(_ first: [String], of count: Int) -> String {
-        "[" + first.joined(separator: ", ") + (first.count < count ? ", … \(count) in all]" : "]")
-    }
-
-    private static func quoted(_ text: String) -> String {
-        let shown = text.unicodeScalars.prefix(200).map { $0.escaped(asASCII: false) }.joined()
-        return "\"\(shown)\(text.unicodeScalars.count > 200 ? "…" : "")\""
     }
 }
 

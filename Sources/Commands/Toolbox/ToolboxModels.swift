@@ -4,6 +4,7 @@ internal import ArgumentParser
 internal import Diagnostics
 internal import FoundationEssentials
 internal import MemVP
+internal import ModelFile
 internal import Specification
 
 /// `memvp models`
@@ -89,6 +90,7 @@ struct ToolboxModelsInstall: ParsableCommand {
     /// - Throws: `configuration_invalid`, or the reader's failures.
     static func configured(_ path: String) throws(Failure) -> String {
         guard FileManager.default.fileExists(atPath: path) else { return DaemonConfiguration().model }
-        return try EffectiveConfiguration(yaml: ToolboxFile.read(path, limit: 65_536), named: path).configuration.model
+        let bytes = try InputFile.read(path, limit: 65_536, tooLarge: .configurationInvalid)
+        return try EffectiveConfiguration(yaml: bytes, named: path).configuration.model
     }
 }

@@ -78,31 +78,10 @@ enum ToolboxJSON {
 
 /// Files that people name on the command line.
 enum ToolboxFile {
-    /// The bytes of a regular file of at most `limit` bytes.
-    ///
-    /// - Throws: `not_found`, `unreadable`, `not_regular_file`; `image_too_large` when it is over the limit.
-    static func read(_ path: String, limit: Int = 1 << 30) throws(Failure) -> [UInt8] {
-        guard let attributes = try? FileManager.default.attributesOfItem(atPath: resolved(path)) else {
-            throw Failure(.notFound, path, "does not exist", hint: "Check the path.")
-        }
-        guard attributes[.type] as? FileAttributeType == .typeRegular else {
-            throw Failure(.notRegularFile, path, "is not a regular file")
-        }
-        if let size = attributes[.size] as? Int, size > limit {
-            throw Failure(.imageTooLarge, path, "has \(size) bytes; at most \(limit) are read")
-        }
-        guard let data = FileManager.default.contents(atPath: path) else {
-            throw Failure(.unreadable, path, "cannot be read", hint: "Check its permissions.")
-        }
-        return [UInt8](data)
-    }
-
     /// The size of a file in megabytes, for rates; 0 when it is not there.
     static func megabytes(_ path: String) -> Double {
-        let attributes = try? FileManager.default.attributesOfItem(atPath: resolved(path))
+        let file = URL(filePath: path).resolvingSymlinksInPath().path
+        let attributes = try? FileManager.default.attributesOfItem(atPath: file)
         return Double(attributes?[.size] as? Int ?? 0) / 1_000_000
     }
-
-    /// The file that a symbolic link leads to.
-    private static func resolved(_ path: String) -> String { URL(filePath: path).resolvingSymlinksInPath().path }
 }

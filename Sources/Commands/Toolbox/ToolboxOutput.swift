@@ -9,24 +9,35 @@ internal import FineTuning
 internal import FoundationEssentials
 internal import ModelFile
 
-/// Files that `--out` names.
+/// Files that `--out` and `--answers` name.
 enum ToolboxOutput {
     /// Whether the file can be made and loses nothing that the command reads.
     ///
     /// - Parameters:
+    ///   - option: the option that names it.
     ///   - inputs: the files that the command reads.
     ///   - bundle: the bundle that it runs.
-    /// - Throws: as `spare`; `cannot_create`, `permission_denied`, `no_space`, `not_regular_file`.
-    static func check(_ path: String, reading inputs: [String], bundle: String? = nil) throws(Failure) {
-        try spare(inputs, bundle: bundle, from: path)
-        try OutputFile.check(path)
+    /// - Throws: as `spare`; `cannot_create`, also for a directory, `permission_denied`, `no_space`.
+    static func check(
+        _ path: String, of option: String = "--out", reading inputs: [String], bundle: String? = nil
+    ) throws(Failure) {
+        try spare(inputs, bundle: bundle, from: path, of: option)
+        do throws(Failure) {
+            try OutputFile.check(path)
+        } catch {
+            // To `OutputFile` a directory is a wrong input; here it is in the way of an output.
+            guard error.code == .notRegularFile else { throw error }
+            throw Failure(.cannotCreate, error.object, error.cause, hint: error.hint)
+        }
     }
 
     /// Whether the file is none that the command reads; one that is not there yet is none.
     ///
     /// - Throws: `cannot_create` naming what would be lost; `usage` for an empty path.
-    static func spare(_ inputs: [String], bundle: String? = nil, from path: String) throws(Failure) {
-        guard !path.isEmpty else { throw Failure(.usage, "--out", "is empty", hint: "Name the file to write.") }
+    static func spare(
+        _ inputs: [String], bundle: String? = nil, from path: String, of option: String = "--out"
+    ) throws(Failure) {
+        guard !path.isEmpty else { throw Failure(.usage, option, "is empty", hint: "Name the file to write.") }
         let place = RealPath.place(path)
         if let bundle, isWithin(bundle, path, place) {
             throw Failure(
@@ -51,7 +62,7 @@ enum ToolboxOutput {
         guard let input = inputs.first(where: { RealPath.existing($0) == place }) else { return }
         throw Failure(
             .cannotCreate, path, "is what the command reads (\(input)), and would be replaced",
-            hint: "Name another --out.")
+            hint: "Name another file with \(option).")
     }
 
     /// Whether a file would stand in a bundle, or take the place of a file that a bundle has by a link.

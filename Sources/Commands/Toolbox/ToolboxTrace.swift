@@ -61,7 +61,8 @@ struct ToolboxTrace: ParsableCommand {
         try ToolboxOutput.check(out, reading: inputs, bundle: model.model)
         let bundle = try model.bundle()
         let compute = try model.compute()
-        guard let text = String(validating: try ToolboxFile.read(promptFile, limit: 1 << 20), as: UTF8.self) else {
+        let written = try InputFile.read(promptFile, limit: 1 << 20, tooLarge: .promptTooLong)
+        guard let text = String(validating: written, as: UTF8.self) else {
             throw Failure(.specInvalid, promptFile, "is not UTF-8")
         }
         let prompt = bundle.tokenizer.prompt([.template(text)])
@@ -75,12 +76,12 @@ struct ToolboxTrace: ParsableCommand {
         let image = try see(bundle, compute, into: &trace)
         let ids = generate(bundle, compute, prompt: prompt, image: image, into: &trace)
         try trace.write(to: out)
-        let written = bundle.tokenizer.decode(ids)
+        let answer = bundle.tokenizer.decode(ids)
         if json {
             try Output.write(
-                ToolboxJSON.line(ToolboxTraceSummary(ids: ids, kernels: compute.kernels.name, text: written)))
+                ToolboxJSON.line(ToolboxTraceSummary(ids: ids, kernels: compute.kernels.name, text: answer)))
         } else {
-            try Output.write("\(out): \(trace.names.joined(separator: ", "))\n\(written)")
+            try Output.write("\(out): \(trace.names.joined(separator: ", "))\n\(answer)")
         }
     }
 
@@ -123,7 +124,7 @@ struct ToolboxTrace: ParsableCommand {
     /// Pixels as the encoder takes them, [side, side, 3]; nil without an image.
     private func normalisedPixels(_ bundle: ModelBundle) throws(Failure) -> [Float]? {
         if let image {
-            let bytes = try ToolboxFile.read(image, limit: ImageLimits().maxBytes)
+            let bytes = try InputFile.read(image, limit: ImageLimits().maxBytes, tooLarge: .imageTooLarge)
             do {
                 return try bundle.prepare(photo: bytes).pixels
             } catch { throw error.about(image) }
@@ -164,7 +165,7 @@ struct ToolboxTrace: ParsableCommand {
         let rows = TokenRows(capacity: length)
         let state = LlamaState(
             language.configuration, compute: compute, rows: length, logitRows: 1, positions: language.positions,
-            slots: bundle.slots)
+            slots: max(1, image?.memory?.slots ?? 1))
         let cache = language.makeCache(capacity: length + steps)
         var ids: [Int32] = []
         var logits: [Float] = []

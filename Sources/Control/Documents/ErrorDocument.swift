@@ -41,8 +41,11 @@ public struct ErrorDetail: Codable, Sendable, Equatable {
     /// What to do about it; empty when there is nothing.
     public var hint: String
 
-    /// Makes the detail of a failure.
-    public init(_ failure: Failure) {
+    /// Makes the detail of a failure, on one line.
+    public init(_ failure: Failure) { self.init(lines: failure.onOneLine) }
+
+    /// Makes the detail of a failure, with its lines.
+    init(lines failure: Failure) {
         code = .known(failure.code)
         message = failure.object.isEmpty ? failure.cause : "\(failure.object): \(failure.cause)"
         hint = failure.hint
@@ -62,8 +65,8 @@ public struct ErrorDocument: Codable, Sendable, Equatable {
     /// What failed.
     public var error: ErrorDetail
 
-    /// Makes the document of a failure.
-    public init(_ failure: Failure) { error = ErrorDetail(failure) }
+    /// Makes the document of a failure. It keeps its lines: clients write it to a terminal, a fault a line.
+    public init(_ failure: Failure) { error = ErrorDetail(lines: failure) }
 
     /// The failure to throw at a client that got this document with HTTP status `status`: a code of a newer version is kept
     /// in the words, and the status decides what kind of failure it is.

@@ -4,7 +4,7 @@
 public struct QueueEntry: Codable, Sendable, Equatable {
     /// The job's identifier; missing for what still waits in the inbox.
     public var job: String?
-    /// Where it stands; the names are those of `QueueState` in this version.
+    /// Where it stands; the names are those of `QueueState` in this version, and `done` for what was answered and published.
     public var state: String
     /// The image; missing for a spec that still waits for it.
     public var image: FileLabel?
@@ -141,14 +141,17 @@ public struct HealthDocument: Codable, Sendable, Equatable {
         public var name: String
         /// Whether it is well.
         public var ok: Bool
-        /// What was found; empty when there is nothing to say.
+        /// What was found; empty when there is nothing to say. Anybody may read it, so it names no file.
         public var message: String
+        /// The directory that it is about; missing when it is about none, and on the metrics socket.
+        public var path: String?
 
         /// Makes the check.
-        public init(_ name: String, ok: Bool, message: String = "") {
+        public init(_ name: String, ok: Bool, message: String = "", path: String? = nil) {
             self.name = name
             self.ok = ok
             self.message = message
+            self.path = path
         }
     }
 

@@ -82,8 +82,9 @@ public enum ControlRoutes {
             if request.socket == .metrics { status.hideNames() }
             return .json(status)
         }
-        router.get("/v1/health") { _ throws(Failure) in
-            let health = await operations.health()
+        router.get("/v1/health") { request throws(Failure) in
+            var health = await operations.health()
+            if request.socket == .metrics { health.hideNames() }
             return .json(health, status: health.ok ? 200 : 503)
         }
         return router
@@ -124,6 +125,17 @@ extension ErrorDetail {
     fileprivate mutating func hide() {
         message = "ask on the control socket"
         hint = ""
+    }
+}
+
+extension HealthDocument {
+    /// Takes out the directories.
+    fileprivate mutating func hideNames() {
+        checks = checks.map { check in
+            var check = check
+            check.path = nil
+            return check
+        }
     }
 }
 

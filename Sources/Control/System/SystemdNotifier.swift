@@ -68,13 +68,6 @@ public struct SystemdNotifier: Sendable {
     /// Still alive: to be sent every `watchdogInterval`.
     public func watchdog() throws(Failure) { try send(["WATCHDOG=1"]) }
 
-    /// Asks that starting, reloading or stopping may take `time` more from now.
-    public func extendTimeout(by time: Duration) throws(Failure) {
-        let (seconds, attoseconds) = time.components
-        guard seconds >= 0, attoseconds >= 0, seconds < 1 << 32 else { return }
-        try send(["EXTEND_TIMEOUT_USEC=\(seconds * 1_000_000 + attoseconds / 1_000_000_000_000)"])
-    }
-
     private static func status(_ text: String) -> String {
         let clean = text.unicodeScalars.map { $0.properties.generalCategory == .control ? " " : Character($0) }
         return "STATUS=" + String(clean)

@@ -9,8 +9,9 @@ public enum JobView {
         text += TextLayout.paragraph(
             "state", TextLayout.harmless("\(entry.state), \(QueueView.age(entry.since, now)) old"))
         let fields: [(String, String?)] = [
-            ("image", entry.image?.text), ("spec", entry.spec?.text), ("answer", job.answer?.text),
-            ("retry of", job.retryOf), ("note", entry.note),
+            ("image", entry.image?.text), ("spec", entry.spec?.text),
+            (job.error == nil ? "answer" : "outcome", job.answer?.text), ("retry of", job.retryOf),
+            ("note", entry.note),
             ("priority", entry.priority == 0 ? nil : "\(entry.priority)"),
             ("attempts", job.attempts < 2 ? nil : "\(job.attempts)"),
             ("strikes", job.strikes == 0 ? nil : "\(job.strikes)"),

@@ -4,11 +4,9 @@ public import Diagnostics
 
 /// Draws `QueueDocument`.
 public enum QueueView {
-    /// The table, ended by a line feed; `now` gives ages their end.
-    public static func render(_ queue: QueueDocument, now: Timestamp = .now) -> String {
-        guard !queue.jobs.isEmpty else {
-            return queue.held ? "The queue is empty and held.\n" : "The queue is empty.\n"
-        }
+    /// The table, ended by a line feed; `state` is the one that was asked for, if any, and `now` gives ages their end.
+    public static func render(_ queue: QueueDocument, state: String? = nil, now: Timestamp = .now) -> String {
+        guard !queue.jobs.isEmpty else { return empty(state, held: queue.held) }
         let rows = queue.jobs.map { entry in
             [
                 TextLayout.cut(TextLayout.harmless(entry.job ?? "-"), to: 32),
@@ -25,9 +23,26 @@ public enum QueueView {
             if !notes.isEmpty { table += TextLayout.paragraph("", notes.joined(separator: ", "), indent: 4) }
         }
         var facts = [TextLayout.plural(queue.total, "job")]
-        if queue.total > queue.jobs.count { facts.append("the first \(TextLayout.count(queue.jobs.count)) shown") }
+        if queue.total > queue.jobs.count {
+            // Of those that failed the daemon gives the latest.
+            let end = state == QueueState.failed.rawValue ? "last" : "first"
+            facts.append("the \(end) \(TextLayout.count(queue.jobs.count)) shown")
+        }
         if queue.held { facts.append("held") }
         return table + facts.joined(separator: ", ") + "\n"
+    }
+
+    /// That there is nothing to list; of one state it says what would be, since ended jobs are in no list.
+    private static func empty(_ state: String?, held: Bool) -> String {
+        guard let state else { return held ? "The queue is empty and held.\n" : "The queue is empty.\n" }
+        let fact =
+            switch QueueState(rawValue: state) {
+            case .waiting: "No file waits in the inbox."
+            case .answered: "No outcome waits to be published; jobs that have ended are not in the queue."
+            case .failed: "No failed job is kept."
+            default: "No job is \(TextLayout.harmless(state))."
+            }
+        return held ? "\(fact) The queue is held.\n" : "\(fact)\n"
     }
 
     /// One line of JSON per job; readers ignore members that they do not know.

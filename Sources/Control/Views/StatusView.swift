@@ -82,7 +82,7 @@ public enum StatusView {
             if let bytes = directory.bytes { facts.append(TextLayout.bytes(bytes)) }
             return [
                 TextLayout.cut(TextLayout.harmless(directory.role), to: 20),
-                TextLayout.cut(TextLayout.harmless(directory.watch ?? "-"), to: 10),
+                TextLayout.cut(TextLayout.harmless(directory.watch ?? "-"), to: 11),
                 facts.isEmpty ? "-" : facts.joined(separator: ", "), TextLayout.harmless(directory.path),
             ]
         }

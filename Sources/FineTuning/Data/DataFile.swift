@@ -6,23 +6,11 @@ internal import ModelFile
 
 /// Files on disk.
 enum DataFile {
-    /// The bytes of a regular file of at most `limit` bytes.
+    /// The bytes of a photo that a row names, or of another regular file of at most `limit` bytes.
     ///
     /// - Throws: `not_found`, `unreadable`, `not_regular_file`; `image_too_large` over the limit.
     static func read(_ path: String, limit: Int) throws(Failure) -> [UInt8] {
-        guard let attributes = attributes(path) else {
-            throw Failure(.notFound, path, "does not exist", hint: "Check the path.")
-        }
-        guard attributes[.type] as? FileAttributeType == .typeRegular else {
-            throw Failure(.notRegularFile, path, "is not a regular file")
-        }
-        if let size = attributes[.size] as? Int, size > limit {
-            throw Failure(.imageTooLarge, path, "has \(size) bytes; at most \(limit) are read")
-        }
-        guard let data = FileManager.default.contents(atPath: path) else {
-            throw Failure(.unreadable, path, "cannot be read", hint: "Check its permissions.")
-        }
-        return [UInt8](data)
+        try InputFile.read(path, limit: limit, tooLarge: .imageTooLarge)
     }
 
     /// Puts a file in its place, whole or not at all. One that stood there leaves it its owner and mode.
@@ -37,15 +25,12 @@ enum DataFile {
 
     /// What is wrong with a file that should be there, in words; nil for a regular file.
     static func fault(_ path: String) -> String? {
-        switch attributes(path)?[.type] as? FileAttributeType {
+        let file = URL(filePath: path).resolvingSymlinksInPath().path
+        let attributes = try? FileManager.default.attributesOfItem(atPath: file)
+        return switch attributes?[.type] as? FileAttributeType {
         case .typeRegular?: nil
         case nil: "is missing"
         default: "is not a regular file"
         }
-    }
-
-    /// The attributes of the file that a path leads to, symbolic links followed.
-    private static func attributes(_ path: String) -> [FileAttributeKey: Any]? {
-        try? FileManager.default.attributesOfItem(atPath: URL(filePath: path).resolvingSymlinksInPath().path)
     }
 }

@@ -3,6 +3,7 @@
 
 public import Diagnostics
 internal import FoundationEssentials
+internal import ModelFile
 
 /// Reads easy-vqa.
 public enum EasyVQA {
@@ -24,12 +25,12 @@ public enum EasyVQA {
     /// - Parameters:
     ///   - folder: the package's folder `data`.
     ///   - suffix: what image names end in; `png` as they come.
-    /// - Throws: `not_found` for a file that is not there, `spec_invalid` for one of another form.
+    /// - Throws: `not_found` for a file that is not there, `spec_invalid` for one that is too large or of another form.
     public static func rows(folder: String, suffix: String = "png") throws(Failure) -> [ExampleRow] {
         var rows: [ExampleRow] = []
         for split in ["train", "test"] {
             let path = "\(folder)/\(split)/questions.json"
-            let bytes = try DataFile.read(path, limit: ExampleRows.fileLimit)
+            let bytes = try InputFile.read(path, limit: ExampleRows.fileLimit, tooLarge: .specInvalid)
             guard let entries = try? JSONDecoder().decode([Entry].self, from: Data(bytes)) else {
                 throw Failure(
                     .specInvalid, path, "is no list of [question, answer, image number]",

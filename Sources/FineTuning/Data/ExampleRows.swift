@@ -4,11 +4,12 @@
 // photo have one path and one name, those of the first of them, however the others spell it: whoever groups rows by `image`
 // groups them by photo. A photo is looked for, not opened: whether it decodes is found out by whoever decodes it. Paths may lead
 // anywhere: the file is its user's own, and is read with the user's own rights.
-// Failure modes: `not_found`, `unreadable`, `not_regular_file` for the file; `spec_invalid` for a bad row under `stop`
-// and for a file without a row that can be used.
+// Failure modes: `not_found`, `unreadable`, `not_regular_file` for the file; `spec_invalid` for one that is too large,
+// for a bad row under `stop` and for a file without a row that can be used.
 
 public import Diagnostics
 internal import FoundationEssentials
+internal import ModelFile
 
 /// Reads data sets.
 public enum ExampleRows {
@@ -35,7 +36,7 @@ public enum ExampleRows {
     public static func lines(
         path: String, splits: Set<String>? = nil, badRows: BadRowPolicy = .skip, report: (BadRow) -> Void = { _ in }
     ) throws(Failure) -> RowLines {
-        var bytes = try DataFile.read(path, limit: fileLimit)[...]
+        var bytes = try InputFile.read(path, limit: fileLimit, tooLarge: .specInvalid)[...]
         if bytes.starts(with: [0xEF, 0xBB, 0xBF]) { bytes = bytes.dropFirst(3) }
         var reader = RowReader(path: path, splits: splits)
         var found = RowLines()

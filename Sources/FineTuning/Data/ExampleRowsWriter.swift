@@ -65,7 +65,7 @@ extension ExampleRows {
     }
 
     /// The path under which a file in a folder names a photo.
-    private static func name(of image: String, in folder: String) -> String {
+    static func name(of image: String, in folder: String) -> String {
         let name = relative(image, to: folder)
         // The file system goes up from where a link leads, not from where it stands.
         guard name.hasPrefix("../") || image.split(separator: "/").contains(".."),

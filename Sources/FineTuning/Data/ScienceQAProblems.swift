@@ -2,11 +2,12 @@
 // are wanted, captions.json.
 //
 // Invariants: problems come in the order of their split; a bad one costs itself alone and is named by its id.
-// Failure modes: `not_found`, `unreadable`, `not_regular_file` for a file; `spec_invalid` for one that is not of its form, and
-// for a split that is not there.
+// Failure modes: `not_found`, `unreadable`, `not_regular_file` for a file; `spec_invalid` for one that is too large or
+// not of its form, and for a split that is not there.
 
 public import Diagnostics
 internal import FoundationEssentials
+internal import ModelFile
 
 /// One problem of ScienceQA.
 public struct ScienceQAProblem: Sendable, Equatable, Decodable {
@@ -129,15 +130,7 @@ public struct ScienceQAProblems: Sendable {
     private static func read<Value: Decodable>(
         _ path: String, _ form: String, as type: Value.Type = Value.self
     ) throws(Failure) -> Value {
-        let url = URL(filePath: path)
-        guard let attributes = try? FileManager.default.attributesOfItem(atPath: url.resolvingSymlinksInPath().path)
-        else { throw Failure(.notFound, path, "does not exist", hint: "Check the path.") }
-        guard attributes[.type] as? FileAttributeType == .typeRegular else {
-            throw Failure(.notRegularFile, path, "is not a regular file")
-        }
-        guard (attributes[.size] as? Int ?? 0) <= 1 << 30, let data = FileManager.default.contents(atPath: path) else {
-            throw Failure(.unreadable, path, "cannot be read", hint: "Check its permissions.")
-        }
+        let data = Data(try InputFile.read(path, limit: ExampleRows.fileLimit, tooLarge: .specInvalid))
         guard let value = try? JSONDecoder().decode(type, from: data) else {
             throw Failure(.specInvalid, path, "is not \(form)", hint: "Use the file as ScienceQA published it.")
         }

@@ -6,6 +6,7 @@
 
 internal import Diagnostics
 internal import MemVP
+internal import ModelFile
 internal import Specification
 internal import Vision
 
@@ -82,7 +83,7 @@ struct BatchedAnswers {
 
     private func prepare(_ path: String) throws(Failure) -> PreparedImage {
         let limits = ImageLimits()
-        let bytes = try DataFile.read(path, limit: limits.maxBytes)
+        let bytes = try InputFile.read(path, limit: limits.maxBytes, tooLarge: .imageTooLarge)
         do {
             return try answerer.bundle.prepare(photo: bytes, limits: limits)
         } catch { throw error.about(path) }

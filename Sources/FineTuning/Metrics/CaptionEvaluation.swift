@@ -36,14 +36,15 @@ public struct CaptionEvaluation: Sendable {
 
     /// Captions the photos of `rows`; questions among the rows are passed over.
     ///
-    /// - Throws: `spec_invalid` when there is no caption or no photo that could be captioned, or for a bad row under `stop`; `model_missing` for an adapter
-    ///   that is not there.
+    /// - Throws: `model_missing` for an adapter that is not there, before a photo is opened; `spec_invalid` when there
+    ///   is no caption or no photo that could be captioned, or for a bad row under `stop`.
     public init(
         _ rows: [ExampleRow], options: EvaluationOptions, answerer: Answerer, progress: EvaluationProgress = { _, _ in }
     ) throws(Failure) {
         let captions = rows.compactMap { row in row.task.caption.map { (row: row, text: $0) } }
         let groups = captions.grouped { $0.row.image }
         guard !groups.isEmpty else { throw Failure(.specInvalid, options.file, "has no caption to compare with") }
+        try answerer.requireAdapter(options.adapter, for: .caption)
         let task = TaskSpec.Task(id: "caption", adapter: options.adapter, work: .caption(.caption))
         // Blind, every photo gets the same caption.
         let photos =

@@ -28,8 +28,7 @@ public struct EvaluationOptions: Sendable, Equatable {
     /// - Throws: `spec_invalid` naming the row under `stop`, and what is no fault of the row whatever the policy.
     public func bad(_ row: ExampleRow, _ failure: Failure) throws(Failure) -> BadRow {
         let faultsOfModel: Set<FailureCode> = [.modelMissing, .modelInvalid, .adapterMismatch, .internalError]
-        let isUnknownAdapter = failure.code == .specInvalid && failure.object.hasPrefix("adapter ")
-        guard !faultsOfModel.contains(failure.code), !isUnknownAdapter else { throw failure }
+        guard !faultsOfModel.contains(failure.code) else { throw failure }
         return try badRows.leavesOut(row, of: file, because: failure)
     }
 

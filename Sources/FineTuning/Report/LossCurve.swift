@@ -5,7 +5,7 @@
 // says so.
 
 /// Draws losses.
-public enum LossCurve {
+enum LossCurve {
     private static let width = 760.0
     private static let height = 320.0
     private static let left = 56.0
@@ -16,12 +16,12 @@ public enum LossCurve {
     private static let pointLimit = 1_500
 
     /// The drawing as an element `svg`, which also stands alone as a file.
-    public static func svg(_ log: TrainingLog) -> String {
+    static func svg(_ log: TrainingLog) -> String {
         svg(training: log.training, validation: log.validation)
     }
 
     /// The drawing of losses.
-    public static func svg(training: [TrainingLog.Point], validation: [TrainingLog.Point]) -> String {
+    static func svg(training: [TrainingLog.Point], validation: [TrainingLog.Point]) -> String {
         let open = """
             <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 \(Int(width)) \(Int(height))" role="img" \
             aria-label="Loss over steps" font-family="system-ui, sans-serif" font-size="12" fill="#666">

@@ -24,14 +24,14 @@ public struct AdamWConfiguration: Sendable, Equatable, Codable {
 }
 
 /// The moments of one parameter tensor.
-public struct AdamWMoments: Sendable, Equatable {
+struct AdamWMoments: Sendable, Equatable {
     /// Exponential mean of the gradients.
-    public var first: [Float]
+    var first: [Float]
     /// Exponential mean of their squares.
-    public var second: [Float]
+    var second: [Float]
 
     /// Zero moments of `count` values.
-    public init(count: Int) {
+    init(count: Int) {
         first = [Float](repeating: 0, count: count)
         second = first
     }
@@ -46,7 +46,7 @@ extension AdamWConfiguration {
     /// - Parameters:
     ///   - step: t, from 1.
     ///   - decays: whether weight decay applies (tensors of one dimension have none).
-    public func update(
+    func update(
         _ parameter: inout [Float], gradient: [Float], moments: inout AdamWMoments, step: Int, learningRate: Float,
         decays: Bool
     ) {

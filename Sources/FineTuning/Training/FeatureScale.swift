@@ -2,7 +2,6 @@
 // what their batch norms left them, threefold in EfficientNet-Lite2, and AdamW's steps know nothing of it.
 
 internal import Diagnostics
-internal import FoundationEssentials
 internal import MemVP
 internal import Tensor
 internal import Vision
@@ -32,8 +31,8 @@ enum FeatureScale {
         var counts = squares
         var seen: Set<String> = []
         for row in rows where seen.count < photos && seen.insert(row.image).inserted {
-            guard let contents = FileManager.default.contents(atPath: row.image),
-                let image = try? bundle.prepare(photo: [UInt8](contents))
+            guard let contents = try? DataFile.read(row.image, limit: ImageLimits().maxBytes),
+                let image = try? bundle.prepare(photo: contents)
             else { continue }
             for (index, features) in vision.encode(image.pixels.span, layers: single).enumerated() {
                 for patch in 0..<features.capacity {

@@ -3,18 +3,18 @@
 import Glibc
 
 /// A schedule of learning rates.
-public struct LearningRate: Sendable, Equatable, Codable {
+struct LearningRate: Sendable, Equatable, Codable {
     /// The highest rate.
-    public var peak: Float
+    var peak: Float
     /// Steps of linear warm-up.
-    public var warmUp: Int
+    var warmUp: Int
     /// Steps of the whole run.
-    public var steps: Int
+    var steps: Int
     /// The last rate, as a part of the highest.
-    public var floor: Float
+    var floor: Float
 
     /// A schedule over `steps` steps.
-    public init(peak: Float, warmUp: Int, steps: Int, floor: Float = 0) {
+    init(peak: Float, warmUp: Int, steps: Int, floor: Float = 0) {
         self.peak = peak
         self.warmUp = warmUp
         self.steps = steps
@@ -22,7 +22,7 @@ public struct LearningRate: Sendable, Equatable, Codable {
     }
 
     /// The rate of step `step`, counted from 0.
-    public func rate(at step: Int) -> Float {
+    func rate(at step: Int) -> Float {
         if step < warmUp { return peak * Float(step + 1) / Float(warmUp) }
         guard steps > warmUp else { return peak }
         let part = min(1, Double(step - warmUp) / Double(steps - warmUp))

@@ -6,7 +6,6 @@
 // nothing.
 
 internal import Diagnostics
-internal import FoundationEssentials
 internal import MemVP
 internal import Specification
 internal import Tensor
@@ -58,12 +57,19 @@ enum PhotoSource {
 
 /// Where the views of photos are found again by an encoder in training, which decodes them in every step.
 private final class PhotoPlaces {
+    struct Place {
+        var path: String
+        /// SHA-256 of the photo.
+        var hash: String
+        var view: PhotoView
+    }
+
     /// By key.
-    private var places: [String: (path: String, view: PhotoView)] = [:]
+    private var places: [String: Place] = [:]
 
-    func put(_ key: String, _ path: String, _ view: PhotoView) { places[key] = (path, view) }
+    func put(_ key: String, _ place: Place) { places[key] = place }
 
-    func place(of key: String) throws(Failure) -> (path: String, view: PhotoView) {
+    func place(of key: String) throws(Failure) -> Place {
         guard let place = places[key] else { throw Failure(.internalError, key, "is the key of no photo of this run") }
         return place
     }
@@ -93,6 +99,10 @@ final class PhotoFeatures {
                 key throws(Failure) in
                 let place = try places.place(of: key)
                 let bytes = try Self.bytes(place.path)
+                guard ModelBundle.sha256(of: bytes) == place.hash else {
+                    throw Failure(
+                        .unreadable, place.path, "has changed since the run began", hint: "Put it back, and --resume.")
+                }
                 return try Self.prepared(bytes, place.path, bundle, place.view).pixels
             }
             return
@@ -135,17 +145,18 @@ final class PhotoFeatures {
             }
         case .trained:
             _ = try Self.prepared(bytes, path, bundle, .whole)
-            for (number, key) in found.enumerated() { places.put(key, path, PhotoViews.view(number, of: hash)) }
+            for (number, key) in found.enumerated() {
+                let view = PhotoViews.view(number, of: hash)
+                places.put(key, PhotoPlaces.Place(path: path, hash: hash, view: view))
+            }
         }
         keys[path] = found
         return found
     }
 
+    /// A photo's bytes, as many as serving would take: a row may name anything.
     private static func bytes(_ path: String) throws(Failure) -> [UInt8] {
-        guard let contents = FileManager.default.contents(atPath: path) else {
-            throw Failure(.unreadable, path, "cannot be read", hint: "Check that it is there, and its permissions.")
-        }
-        return [UInt8](contents)
+        try DataFile.read(path, limit: ImageLimits().maxBytes)
     }
 
     private static func prepared(

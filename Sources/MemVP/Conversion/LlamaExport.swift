@@ -110,7 +110,7 @@ struct LlamaExport {
                     ]),
                 whole("\(name).attn_output", c.width, queries),
                 .vector("\(name).ffn_norm.weight", count: c.width),
-                // Panels of 16 rows of gate and up alternate (`LlamaConversion.interleave`).
+                // Panels of 16 rows of gate and up alternate (`LlamaPlan.interleave`).
                 .matrix(
                     "\(name).ffn_gate_up", rows: 2 * c.hidden, columns: c.width,
                     tensors: [

@@ -107,6 +107,33 @@ struct ResumeTests {
         #expect(try String(decoding: bytes("whole.train/loss.svg"), as: UTF8.self).hasPrefix("<svg"))
     }
 
+    @Test(
+        "a photo that goes away or changes in a run that trains the encoder ends it by name; it goes on when the photo is back",
+        arguments: [true, false])
+    func photoGone(changed: Bool) throws {
+        let folder = try bundle.get().folder.path
+        let (copy, kept) = ("\(folder)/gone.jpg", "\(folder)/kept.jpg")
+        try FileManager.default.copyItem(atPath: OfficialBundle.photo("chelsea"), toPath: copy)
+        let rows = ["a cat", "a cat looks"].map { ExampleRow(image: copy, task: .caption($0)) }
+        #expect(try run("kept", rows: rows, frozen: false, steps: 4, validation: []))
+        let watch = Watch()
+        watch.whenDone = { step in
+            guard step == 3 else { return }
+            try? FileManager.default.moveItem(atPath: copy, toPath: kept)
+            if changed { try? FileManager.default.copyItem(atPath: OfficialBundle.photo("rocket"), toPath: copy) }
+        }
+        let failure = #expect(throws: Failure.self) {
+            try run("gone", watch, rows: rows, frozen: false, steps: 4, validation: [])
+        }
+        #expect(failure?.object == copy)
+        #expect(failure?.cause == (changed ? "has changed since the run began" : "does not exist"))
+        watch.whenDone = { _ in }
+        try? FileManager.default.removeItem(atPath: copy)
+        try FileManager.default.moveItem(atPath: kept, toPath: copy)
+        #expect(try run("gone", watch, rows: rows, resume: true, frozen: false, steps: 4, validation: []))
+        #expect(try bytes("gone.gguf") == bytes("kept.gguf"))
+    }
+
     @Test("with averaging, the finished adapter is the running mean of the parameters and training goes on as without")
     func averages() throws {
         #expect(try run("last", frozen: true, steps: 3))
@@ -335,6 +362,19 @@ struct ResumeTests {
         let failure = #expect(throws: Failure.self) { try run("worse", rows: rows, frozen: true, badRows: .stop) }
         #expect(failure?.code == .specInvalid && failure?.object == "bad.jsonl:7")
         #expect(failure?.cause.contains(broken.path) == true && failure?.hint.contains("--on-bad-row skip") == true)
+    }
+
+    @Test("a row whose photo is larger than serving takes is left out, and nothing of it is read")
+    func hugePhoto() throws {
+        let huge = try bundle.get().folder.appendingPathComponent("huge.jpg")
+        try Data([0xFF, 0xD8, 0xFF]).write(to: huge)
+        let file = try FileHandle(forWritingTo: huge)
+        try file.truncate(atOffset: 1 << 40)  // no disk holds it: all of it is a hole
+        try file.close()
+        let watch = Watch()
+        let rows = Self.rows + [ExampleRow(image: huge.path, task: .caption("nothing"), file: "rows.jsonl", line: 6)]
+        #expect(try run("huge", watch, rows: rows, frozen: true, steps: 1))
+        #expect(watch.bad.count == 1 && watch.bad[0].contains("\(huge.path): has \(1 << 40) bytes"))
     }
 
     @Test("a checkpoint that cannot be saved ends the run with its name, and the last one stays whole")

@@ -1,0 +1,73 @@
+// What stands where the configuration and the outbox should be.
+
+import Diagnostics
+import Foundation
+import Specification
+import Testing
+
+@testable import Daemon
+
+@Suite("Paths of the configuration")
+struct DirectoryTests {
+    private func withDirectory(_ body: (URL) throws -> Void) throws {
+        let directory = FileManager.default.temporaryDirectory.appending(path: "memvpd-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: false)
+        defer { try? FileManager.default.removeItem(at: directory) }
+        try body(directory)
+    }
+
+    private func complaint(_ path: String) -> Failure? {
+        do throws(Failure) {
+            _ = try EffectiveConfiguration(file: path)
+            return nil
+        } catch {
+            return error
+        }
+    }
+
+    @Test("a configuration that is not there, or no file, is refused with what it is; a pipe is not waited for")
+    func configuration() throws {
+        try withDirectory { directory in
+            let (file, pipe) = (directory.appending(path: "a.yaml").path, directory.appending(path: "pipe").path)
+            try Data("workers: 2\n".utf8).write(to: URL(filePath: file))
+            let isMade = unsafe mkfifo(pipe, 0o600) == 0
+            try #require(isMade)
+            #expect(try EffectiveConfiguration(file: file).configuration.workers == 2)
+            for (path, cause) in [
+                ("\(file).none", "is not there"), ("\(file)/none", "is not there"),
+                (directory.path, "is not a regular file"), (pipe, "is not a regular file"),
+            ] {
+                let failure = try #require(complaint(path))
+                #expect(failure.cause == cause && failure.code == .configurationInvalid && failure.object == path)
+                #expect(failure.hint == "Name another file with --config FILE.")
+            }
+        }
+    }
+
+    @Test("a configuration that may not be read says so, and speaks of rights", .enabled(if: geteuid() != 0))
+    func forbidden() throws {
+        try withDirectory { directory in
+            let file = directory.appending(path: "a.yaml").path
+            try Data("workers: 2\n".utf8).write(to: URL(filePath: file))
+            try FileManager.default.setAttributes([.posixPermissions: 0], ofItemAtPath: file)
+            let failure = try #require(complaint(file))
+            #expect(failure.cause == "may not be read by this user" && failure.code == .configurationInvalid)
+            #expect(failure.hint.contains("chmod"))
+        }
+    }
+
+    @Test("health says what keeps outcomes from the outbox")
+    func outbox() throws {
+        try withDirectory { directory in
+            let file = directory.appending(path: "file").path
+            try Data().write(to: URL(filePath: file))
+            #expect(DaemonService.obstacle(toWriting: directory.path) == nil)
+            #expect(DaemonService.obstacle(toWriting: "\(file).none") == "is not there")
+            #expect(DaemonService.obstacle(toWriting: file) == "is not a directory")
+            guard geteuid() != 0 else { return }
+            try FileManager.default.setAttributes([.posixPermissions: 0o555], ofItemAtPath: directory.path)
+            #expect(DaemonService.obstacle(toWriting: directory.path) == "is not writable")
+            try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: directory.path)
+        }
+    }
+}
