@@ -372,6 +372,7 @@ struct ToolboxPartsTests {
             (.bool(true), #""type":"BOOL","value":true"#), (.int16(-3), #""type":"INT16","value":-3"#),
             (.uint64(.max), #""type":"UINT64","value":18446744073709551615"#),
             (.float32(0.5), #""type":"FLOAT32","value":0.5"#), (.float64(.nan), #""type":"FLOAT64","value":"nan""#),
+            (.float32(-.infinity), #""type":"FLOAT32","value":"-inf""#),
             (.strings(["a", "b"]), #""count":2,"key":"k","type":"[STRING]","value":["a","b"]"#),
             (.strings((0..<5).map(String.init)), #""count":5,"key":"k","type":"[STRING]","value":["0","1","2","3"]"#),
             (.bools([true]), #""count":1,"key":"k","type":"[BOOL]","value":[true]"#),

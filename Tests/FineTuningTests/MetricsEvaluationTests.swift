@@ -141,6 +141,10 @@ struct MetricsEvaluationTests {
         let seeing = try AnswerEvaluation(rows, options: EvaluationOptions(), answerer: answerer)
         #expect(seeing.questions.map(\.question) == ["Is it raining?", "Is it raining?", "What is this?"])
         #expect(seeing.badRows.map(\.line) == [3])
+        let stopped = #expect(throws: Failure.self) {
+            try AnswerEvaluation(rows, options: EvaluationOptions(badRows: .stop), answerer: answerer)
+        }
+        #expect(stopped?.hint.hasPrefix("Shorten it, or leave it out.") == true)
         #expect(seeing.scores.all.count == 3)
         #expect(seeing.scores.byType.keys.sorted() == ["other", "yes/no"])
         let blind = try AnswerEvaluation(rows, options: EvaluationOptions(isBlind: true), answerer: answerer)

@@ -3,14 +3,15 @@
 internal import Diagnostics
 internal import FoundationEssentials
 internal import ModelFile
+internal import Vision
 
 /// Files on disk.
 enum DataFile {
-    /// The bytes of a photo that a row names, or of another regular file of at most `limit` bytes.
+    /// The bytes of a photo that a row names, as many as serving would take: a row may name anything.
     ///
-    /// - Throws: `not_found`, `unreadable`, `not_regular_file`; `image_too_large` over the limit.
-    static func read(_ path: String, limit: Int) throws(Failure) -> [UInt8] {
-        try InputFile.read(path, limit: limit, tooLarge: .imageTooLarge)
+    /// - Throws: `not_found`, `unreadable`, `not_regular_file`, `image_too_large`.
+    static func photo(_ path: String) throws(Failure) -> [UInt8] {
+        try InputFile.read(path, limit: ImageLimits().maxBytes, tooLarge: .imageTooLarge)
     }
 
     /// Puts a file in its place, whole or not at all. One that stood there leaves it its owner and mode.

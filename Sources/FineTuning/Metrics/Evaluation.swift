@@ -29,7 +29,9 @@ public struct EvaluationOptions: Sendable, Equatable {
     public func bad(_ row: ExampleRow, _ failure: Failure) throws(Failure) -> BadRow {
         let faultsOfModel: Set<FailureCode> = [.modelMissing, .modelInvalid, .adapterMismatch, .internalError]
         guard !faultsOfModel.contains(failure.code) else { throw failure }
-        return try badRows.leavesOut(row, of: file, because: failure)
+        // The daemon's advice is to raise a limit that only its configuration has.
+        let told = failure.code == .promptTooLong ? failure.advising("Shorten it, or leave it out.") : failure
+        return try badRows.leavesOut(row, of: file, because: told)
     }
 
     /// What an evaluation ends with in which no row could be used: its scores would be zeros that say nothing.

@@ -4,6 +4,7 @@
 // text from outside is escaped. Its file appears whole or not at all.
 
 public import Diagnostics
+internal import ModelFile
 
 /// What a report tells.
 public struct ReportContents: Sendable {
@@ -236,7 +237,9 @@ public enum ReportPage {
     /// The photo, or words in its place where it cannot be read or is too large for a page.
     private static func image(_ path: String, _ name: String, _ budget: inout Int) -> String {
         let limit = min(photoLimit, budget)
-        guard let bytes = try? DataFile.read(path, limit: limit), let address = HTMLText.address(ofPhoto: bytes) else {
+        guard let bytes = try? InputFile.read(path, limit: limit, tooLarge: .imageTooLarge),
+            let address = HTMLText.address(ofPhoto: bytes)
+        else {
             return "<div class=\"none note\">\(HTMLText.isolated(name)) is not shown</div>"
         }
         budget -= bytes.count

@@ -5,6 +5,7 @@
 
 public import Diagnostics
 internal import FoundationEssentials
+internal import ModelFile
 
 /// What a run's log says.
 public struct TrainingLog: Sendable {
@@ -35,9 +36,10 @@ public struct TrainingLog: Sendable {
 
     /// Reads `log.jsonl` of a run's directory.
     ///
-    /// - Throws: `not_found`, `unreadable`, `not_regular_file`.
+    /// - Throws: `not_found`, `unreadable`, `not_regular_file`; `spec_invalid` for one that is too large.
     public init(run: String) throws(Failure) {
-        self.init(bytes: try DataFile.read("\(run)/log.jsonl", limit: ExampleRows.fileLimit))
+        let path = "\(run)/log.jsonl"
+        self.init(bytes: try InputFile.read(path, limit: ExampleRows.fileLimit, tooLarge: .specInvalid))
     }
 
     /// Reads a log.

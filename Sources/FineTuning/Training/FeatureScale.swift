@@ -31,7 +31,7 @@ enum FeatureScale {
         var counts = squares
         var seen: Set<String> = []
         for row in rows where seen.count < photos && seen.insert(row.image).inserted {
-            guard let contents = try? DataFile.read(row.image, limit: ImageLimits().maxBytes),
+            guard let contents = try? DataFile.photo(row.image),
                 let image = try? bundle.prepare(photo: contents)
             else { continue }
             for (index, features) in vision.encode(image.pixels.span, layers: single).enumerated() {

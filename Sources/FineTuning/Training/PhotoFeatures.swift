@@ -98,7 +98,7 @@ final class PhotoFeatures {
             source = .trained(try VisionGradient(model: model, compute: compute, adapters: parameters)) {
                 key throws(Failure) in
                 let place = try places.place(of: key)
-                let bytes = try Self.bytes(place.path)
+                let bytes = try DataFile.photo(place.path)
                 guard ModelBundle.sha256(of: bytes) == place.hash else {
                     throw Failure(
                         .unreadable, place.path, "has changed since the run began", hint: "Put it back, and --resume.")
@@ -134,7 +134,7 @@ final class PhotoFeatures {
     /// - Throws: the photo decoder's failures naming the photo; the store's.
     func keys(_ path: String, views: Int = 1) throws(Failure) -> [String] {
         if let known = keys[path], known.count >= views { return Array(known.prefix(views)) }
-        let bytes = try Self.bytes(path)
+        let bytes = try DataFile.photo(path)
         let hash = ModelBundle.sha256(of: bytes)
         let found = (0..<views).map { PhotoViews.key($0, of: hash) }
         switch source {
@@ -152,11 +152,6 @@ final class PhotoFeatures {
         }
         keys[path] = found
         return found
-    }
-
-    /// A photo's bytes, as many as serving would take: a row may name anything.
-    private static func bytes(_ path: String) throws(Failure) -> [UInt8] {
-        try DataFile.read(path, limit: ImageLimits().maxBytes)
     }
 
     private static func prepared(
