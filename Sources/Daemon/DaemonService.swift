@@ -306,15 +306,21 @@ extension EffectiveConfiguration {
     ///
     /// - Throws: `configuration_invalid` when it cannot be read or is wrong.
     public init(file path: String) throws(Failure) {
-        let type: FileType
+        let (type, size): (FileType, Int)
         do {
             // Looked at before it is opened: a pipe that nobody writes to would be waited for.
-            type = try FilePath(path).stat().type
+            let status = try FilePath(path).stat()
+            (type, size) = (status.type, Int(status.size))
         } catch {
             throw Self.unusable(path, error)
         }
         guard type == .regular else {
             throw Failure(.configurationInvalid, path, "is not a regular file", hint: Self.otherFile)
+        }
+        guard size <= Self.largest else {
+            throw Failure(
+                .configurationInvalid, path, "has \(size) bytes; at most \(Self.largest) are read", hint: Self.otherFile
+            )
         }
         guard let bytes = FileManager.default.contents(atPath: path) else {
             let isDenied = !FileManager.default.isReadableFile(atPath: path)
@@ -323,6 +329,8 @@ extension EffectiveConfiguration {
         try self.init(yaml: [UInt8](bytes), named: path)
     }
 
+    /// Bytes of a configuration at most: every key with long paths and comments has a tenth of it.
+    private static let largest = 1 << 18
     private static let otherFile = "Name another file with --config FILE."
 
     private static func unusable(_ path: String, _ error: Errno) -> Failure {

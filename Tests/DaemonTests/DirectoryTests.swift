@@ -41,6 +41,10 @@ struct DirectoryTests {
                 #expect(failure.cause == cause && failure.code == .configurationInvalid && failure.object == path)
                 #expect(failure.hint == "Name another file with --config FILE.")
             }
+            let handle = try #require(FileHandle(forWritingAtPath: file))
+            try handle.truncate(atOffset: 1 << 40)  // a hole, of which nothing may be read
+            try handle.close()
+            #expect(complaint(file)?.cause == "has \(1 << 40) bytes; at most \(1 << 18) are read")
         }
     }
 
