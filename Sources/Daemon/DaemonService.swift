@@ -330,7 +330,7 @@ extension EffectiveConfiguration {
     }
 
     /// Bytes of a configuration at most: every key with long paths and comments has a tenth of it.
-    private static let largest = 1 << 18
+    private static let largest = 65_536
     private static let otherFile = "Name another file with --config FILE."
 
     private static func unusable(_ path: String, _ error: Errno) -> Failure {
