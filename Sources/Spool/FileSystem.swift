@@ -61,9 +61,9 @@ extension DirectoryHandle {
     static func / (base: DirectoryHandle, path: RelativePath) -> Location { Location(root: base, path: path) }
 }
 
-/// The calls that pass the hook.
+/// The calls that pass the hook. `openRoot` is of a directory by the path that an administrator wrote.
 enum FileOperation: String, Sendable, CaseIterable {
-    case open, read, list, status
+    case openRoot, open, read, list, status
     case makeDirectory, create, write, own, sync, syncDirectory, rename, renameNoReplace, link, unlink, removeDirectory
 }
 
@@ -149,6 +149,14 @@ struct FileSystem: Sendable {
         return all.sorted()
     }
 
+    /// Opens one of the spool's directories by the path that an administrator wrote.
+    func openRoot(_ path: String) throws(FileFault) -> DirectoryHandle {
+        // What is not open yet has a path and no descriptor; this one only tells the hook which it is.
+        let at = DirectoryHandle(descriptor: -1, path: path).here
+        let descriptor = try perform(.openRoot, at) { () throws(Errno) in try SystemBridge.openRoot(path) }
+        return DirectoryHandle(descriptor: descriptor, path: path)
+    }
+
     func openDirectory(_ at: Location) throws(FileFault) -> DirectoryHandle {
         let descriptor = try perform(.open, at) { () throws(Errno) in
             try SystemBridge.open(at.root.descriptor, at.path, O_RDONLY | O_DIRECTORY)
@@ -156,7 +164,8 @@ struct FileSystem: Sendable {
         return DirectoryHandle(descriptor: descriptor, path: at.description)
     }
 
-    /// Calls `body` with a descriptor on a regular file, opened for reading without ever blocking.
+    /// Calls `body` with a descriptor on a file, opened for reading without ever blocking: no symbolic link, but it may be a FIFO
+    /// or a device that took a regular file's place. Whoever reads a file that is not ours asks for its status first.
     func withFile<Value>(
         _ at: Location, _ body: (Int32) throws(FileFault) -> Value
     ) throws(FileFault) -> Value {

@@ -127,17 +127,19 @@ struct InboxWatch: Sendable {
     private(set) var method: WatchMethod = .unavailable(reason: "not opened yet")
     /// Polled for want of an inotify instance: another attempt may succeed.
     private(set) var wantsInotify = false
+    /// How often in a row it could not be opened.
+    private(set) var failedOpens = 0
 
     init(path: String, configured: SpoolConfiguration.Watch) {
         (self.path, self.configured) = (path, configured)
     }
 
     /// Opens the directory by its path and watches it. The caller scans afterwards.
-    mutating func open() {
+    mutating func open(_ files: FileSystem) {
         close()
-        do {
-            let handle = DirectoryHandle(descriptor: try SystemBridge.openRoot(path), path: path)
-            self.handle = handle
+        do throws(FileFault) {
+            let handle = try files.openRoot(path)
+            (self.handle, failedOpens) = (handle, 0)
             if configured == .poll {
                 method = .polled(reason: "the configuration says so")
             } else if configured == .automatic, let remote = SystemBridge.remoteFileSystem(handle.descriptor) {
@@ -152,7 +154,8 @@ struct InboxWatch: Sendable {
                 }
             }
         } catch {
-            method = .unavailable(reason: "\(error)")
+            failedOpens += 1
+            method = .unavailable(reason: "\(error.errno)")
         }
     }
 

@@ -1,7 +1,8 @@
 // What is known of the files in the inbox, and which of them are complete (docs/QUEUE.md, "Taking").
 //
 // Invariants: a file is complete only while its status is the one that made it complete; any change starts it over.
-// Order of arrival is the order of first sight, and among files of one scan that of their last change.
+// Order of arrival is the order of first sight, and among files of one scan that of their last change. What is asked at every
+// step (who is due, whose spec is in sight) walks what is not complete yet or is of one stem, not the whole inbox: `put` keeps both.
 
 public import Diagnostics
 
@@ -54,12 +55,19 @@ struct Sighting: Sendable {
         if case .complete = stage { return true }
         return false
     }
+
+    /// The stem of the image that a spec is about: its own, until it is complete and may name another. Nil for anything else.
+    var specStem: FileName? { isSpec ? Target(self)?.stem ?? name.stem : nil }
 }
 
 /// The inbox as the spool sees it.
 struct InboxView: Sendable {
     let rules: SightingRules
     private(set) var sightings: [FileName: Sighting] = [:]
+    /// Those that are not complete.
+    private var unfinished: Set<FileName> = []
+    /// The specs, by the stem of the image that they are about.
+    private var specsByStem: [FileName: Set<FileName>] = [:]
     private(set) var ignored: Set<FileName> = []
     private(set) var directories: Set<FileName> = []
     /// Names that something happened to and that could not be looked at.
@@ -107,19 +115,32 @@ struct InboxView: Sendable {
                 known.spec = nil
                 version += 1
             }
-            sightings[name] = known
+            put(known, as: name)
         } else {
             version += 1
-            sightings[name] = Sighting(
+            let new = Sighting(
                 name: name, isSpec: rules.isSpec(name), order: nextOrder, seenAt: now, arrival: arrival ?? .found,
                 status: status, changedAt: now)
+            put(new, as: name)
             nextOrder += 1
         }
     }
 
+    /// Takes in a sighting, replaces it or, with nil, forgets it: the one place where that is done.
+    private mutating func put(_ sighting: Sighting?, as name: FileName) {
+        if let stem = sightings[name]?.specStem {
+            specsByStem[stem]?.remove(name)
+            if specsByStem[stem]?.isEmpty == true { specsByStem[stem] = nil }
+        }
+        if let stem = sighting?.specStem { specsByStem[stem, default: []].insert(name) }
+        if let sighting, !sighting.isComplete { unfinished.insert(name) } else { unfinished.remove(name) }
+        sightings[name] = sighting
+    }
+
     /// A file was taken, or is gone.
     mutating func forget(_ name: FileName) {
-        if sightings.removeValue(forKey: name) != nil { revision += 1 }
+        if sightings[name] != nil { revision += 1 }
+        put(nil, as: name)
         ignored.remove(name)
         directories.remove(name)
     }
@@ -127,7 +148,7 @@ struct InboxView: Sendable {
     /// Forgets what a scan did not meet.
     mutating func keepOnly(_ names: Set<FileName>) {
         for name in sightings.keys where !names.contains(name) {
-            sightings[name] = nil
+            put(nil, as: name)
             version += 1
         }
         ignored.formIntersection(names)
@@ -138,22 +159,22 @@ struct InboxView: Sendable {
 
     /// After lost events nothing is known of any writer: the close may be among what was lost.
     mutating func trustNoArrival() {
-        for (name, sighting) in sightings where !sighting.isComplete && sighting.arrival.isWriting {
+        for name in unfinished where sightings[name]?.arrival.isWriting == true {
             sightings[name]?.arrival = .found
         }
     }
 
     /// The names that may be complete now, in order of arrival.
     func due(now: Duration) -> [FileName] {
-        sightings.values
-            .filter { !$0.isComplete && rules.mayBeComplete($0, now: now) }
+        unfinished.compactMap { sightings[$0] }
+            .filter { rules.mayBeComplete($0, now: now) }
             .sorted { $0.order < $1.order }
             .map(\.name)
     }
 
     /// When the next file may be complete by standing still.
     var nextDeadline: Duration? {
-        sightings.values.filter { !$0.isComplete }.map { rules.deadline($0) }.min()
+        unfinished.compactMap { sightings[$0] }.map { rules.deadline($0) }.min()
     }
 
     mutating func noteUnexamined(_ name: FileName) {
@@ -168,7 +189,7 @@ struct InboxView: Sendable {
     func specs(about image: FileName, since: Duration) -> SpecInSight {
         if unexamined.contains(where: { rules.isSpec($0) && $0.stem == image.stem }) { return .unfinished }
         var found = SpecInSight.none
-        for sighting in sightings.values where sighting.isSpec {
+        for sighting in (specsByStem[image.stem] ?? []).compactMap({ sightings[$0] }) {
             if let target = Target(sighting) {
                 if target.matches(image) { found = .complete }
             } else if sighting.name.stem == image.stem, sighting.seenAt > since {
@@ -179,7 +200,12 @@ struct InboxView: Sendable {
     }
 
     /// The specs that are not complete yet.
-    var unfinishedSpecs: some Sequence<Sighting> { sightings.values.lazy.filter { $0.isSpec && !$0.isComplete } }
+    var unfinishedSpecs: [Sighting] { unfinished.compactMap { sightings[$0] }.filter(\.isSpec) }
+
+    /// The specs about images of a stem for which `isWanted` is true.
+    func specs(ofStems isWanted: (FileName) -> Bool) -> [Sighting] {
+        specsByStem.filter { isWanted($0.key) }.values.joined().compactMap { sightings[$0] }
+    }
 
     mutating func note(_ name: FileName, looksWhole: Bool) {
         sightings[name]?.looksWhole = looksWhole
@@ -196,9 +222,21 @@ struct InboxView: Sendable {
         _ name: FileName, spec: Result<SpecSummary, Failure>? = nil, settled: Bool, now: Duration
     ) {
         version += 1
-        sightings[name]?.spec = spec
-        sightings[name]?.stage = .complete(since: now, settled: settled)
+        guard var sighting = sightings[name] else { return }
+        sighting.spec = spec
+        sighting.stage = .complete(since: now, settled: settled)
+        put(sighting, as: name)
     }
+}
+
+/// Why a name in the inbox is left alone, as status tells it.
+public enum IgnoredReason: String, Sendable, CaseIterable {
+    /// Its name begins with a dot.
+    case dotFile = "dot_file"
+    /// A download or a copy that is under way.
+    case partial
+    /// A program's temporary or backup file.
+    case temporary
 }
 
 /// When a file is complete, and what it is by its name.
@@ -217,8 +255,13 @@ struct SightingRules: Sendable {
         ignoredSuffixes = configuration.ignoredSuffixes
     }
 
-    func isIgnored(_ name: FileName) -> Bool {
-        name.isHidden || ignoredSuffixes.contains { name.hasSuffix($0) }
+    func isIgnored(_ name: FileName) -> Bool { ignoredReason(name) != nil }
+
+    /// Why a name is left alone; nil when it is not.
+    func ignoredReason(_ name: FileName) -> IgnoredReason? {
+        if name.isHidden { return .dotFile }
+        guard let suffix = ignoredSuffixes.first(where: { name.hasSuffix($0) }) else { return nil }
+        return [".part", ".crdownload"].contains(suffix) ? .partial : .temporary
     }
 
     func isSpec(_ name: FileName) -> Bool { specExtensions.contains(name.lowercasedExtension) }

@@ -31,6 +31,8 @@ public actor Spool {
         var hasUnwrittenSteps = false
         /// Whether `returnIfChanging` has let the job settle once.
         var hasSettledAgain = false
+        /// Whether this process knows that the outcome's copy in an outbox elsewhere was not renamed: gone, somebody removed it.
+        var hasUnrenamedCopy = false
 
         /// When it was claimed, in microseconds since 1970.
         var claimedAt: Int64 { record.claimedAt ?? id.unixMicroseconds }
@@ -45,7 +47,7 @@ public actor Spool {
         var until: Duration
         var tries: Int
         /// What stopped it; nil where it just waits.
-        var fault: Failure?
+        var fault: FileFault?
     }
 
     let configuration: SpoolConfiguration
@@ -75,6 +77,7 @@ public actor Spool {
     var ids = JobIDSource()
 
     var isRecovered = false
+    /// Whether the inbox has been seen whole, or could not be. Before, no job is handed out: a spec may be there for it.
     var hasScanned = false
     var isQueueHeld = false
     var takesIn = true
@@ -94,6 +97,9 @@ public actor Spool {
     private var lastOutlook: Outlook?
     /// Why readers cannot read what is published.
     var outboxTrouble: Failure?
+    var lastOrdinals = LastOrdinals()
+    /// What `undelivered` was when the spool was closed.
+    private(set) var undeliveredAtEnd: Failure?
     var census = Census()
     let gate = Gate()
     nonisolated let thread: SpoolThread
@@ -193,6 +199,7 @@ public actor Spool {
 
     /// Lets go of everything as it is: what the end of the process would do.
     func abandon() {
+        undeliveredAtEnd = undelivered
         isClosed = true
         watch.close()
         if strikes != nil {
@@ -318,7 +325,7 @@ public actor Spool {
             let tries = (unfinished[id]?.tries ?? 0) + 1
             if hasTriedEnough(tries), isOfInput(error, id), end(id, error.outcome) { return }
             unfinished[id] = Pause(
-                until: clock.monotonic + Spool.pause(afterTry: tries), tries: tries, fault: error.failure)
+                until: clock.monotonic + Spool.pause(afterTry: tries), tries: tries, fault: error)
         }
     }
 

@@ -121,7 +121,11 @@ extension Spool {
             guard let status = try files.status(directory / name) else { continue }
             inputs.append(Input(name: name, location: directory / name, status: status, isKept: false))
         }
-        switch try check(inputs) {
+        let result = try check(inputs)
+        // Before the record or an error says that it is there.
+        try makeDurable(inputs.filter { $0.name == spec }, in: directory)
+        syncInbox()
+        switch result {
         case .failure(let failure):
             try seal(id, failing: failure)
             return .onward
@@ -129,7 +133,8 @@ extension Spool {
             var record = entry.record
             record.spec = spec
             record.priority = summary?.priority ?? 0
-            try write(record, in: home(id, entry.state), durable: false)
+            try write(record, in: home(id, entry.state), durable: true)
+            try files.syncDirectory(home(id, entry.state))
             entries[id]?.record = record
             if entry.state == .queued { putInQueue(id) }
             // A deferred job may have come due while its spec was yet to be read.

@@ -109,7 +109,7 @@ extension Spool {
 
     func openedInbox() throws(FileFault) -> DirectoryHandle {
         guard let inbox = watch.handle else {
-            throw FileFault(errno: .noSuchFileOrDirectory, operation: .open, object: watch.path)
+            throw FileFault(errno: .noSuchFileOrDirectory, operation: .openRoot, object: watch.path)
         }
         return inbox
     }
@@ -159,10 +159,13 @@ extension Spool {
         entry.image = found.first { !view.rules.isSpec($0) }
         entry.spec = found.first { view.rules.isSpec($0) }
         (entry.record.image, entry.record.spec) = (entry.image, entry.spec)
-        remember(entry)
         try write(entry.record, in: home(id, .claimed), durable: true)
+        remember(entry)
         try keepAside(id)
-        let kept = try inputs(of: id).first(where: \.isKept)
+        let claimed = try inputs(of: id)
+        // As well as may be: the operator does not wait for the fault that stops the claim.
+        try? makeDurable(claimed, in: home(id, .claimed) / Layout.input)
+        let kept = claimed.first(where: \.isKept)
         try conclude(id, kept.map { place(failure, $0) } ?? failure)
         return true
     }
@@ -232,6 +235,9 @@ extension Spool {
         entry.record.specContent = inputs.first { $0.name == entry.spec }?.status.content
         remember(entry)
         if let verdict {
+            // Its error is published in a moment: a power cut must not lose what it is about, nor put it back into the inbox.
+            try makeDurable(inputs, in: home(id, .claimed) / Layout.input)
+            syncInbox()
             try seal(id, failing: verdict)
             return .onward
         }
@@ -254,9 +260,31 @@ extension Spool {
         if let image = entry.image { report(.queued(id, image: image, spec: entry.spec)) }
         do {
             try files.syncDirectory(directory(.queued))
-            if let inbox = watch.handle { try files.syncDirectory(inbox.here) }
+            syncInbox()
         } catch {
             // The drop is claimed all the same; undone by a power cut, it is claimed again.
+            note(error)
+        }
+    }
+
+    /// Makes inputs and their names durable. What stays beside the inbox is not in the spool; what is no regular file has no bytes;
+    /// and what may not be read is no more than a name to us.
+    func makeDurable(_ inputs: [Input], in directory: Location) throws(FileFault) {
+        for input in inputs where !input.isKept && input.status.kind == .regular {
+            do {
+                try files.syncFile(input.location)
+            } catch let fault where fault.isDenied {
+                continue
+            }
+        }
+        try files.syncDirectory(directory)
+    }
+
+    /// Makes durable, as well as may be, that files have left the inbox: undone by a power cut, they are there again.
+    func syncInbox() {
+        do {
+            if let inbox = watch.handle { try files.syncDirectory(inbox.here) }
+        } catch {
             note(error)
         }
     }
@@ -272,7 +300,6 @@ extension Spool {
     /// Removes a job's directory that holds no inputs.
     func discard(_ home: Location) throws(FileFault) {
         for name in try files.list(home) where name != Layout.input { try files.remove(home / name) }
-        try files.remove(home / Layout.input / Layout.incoming)
         try files.removeDirectory(home / Layout.input)
         try files.removeDirectory(home)
     }

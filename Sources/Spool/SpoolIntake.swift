@@ -1,7 +1,8 @@
 // From the inbox: look, see what is complete, pair, claim (docs/QUEUE.md, "Taking" and "Pairing").
 //
 // Failure modes: a fault while files are examined leaves them for the next look; a fault while one is claimed closes the
-// intake for a pause that grows, and everything stays in the inbox.
+// intake for a pause that grows, and everything stays in the inbox. Jobs in the spool wait some attempts for an inbox that
+// cannot be listed, and do not wait for one that cannot be opened.
 
 internal import Diagnostics
 internal import SystemPackage
@@ -34,7 +35,7 @@ extension Spool {
 
     private func openInbox(_ now: Duration) {
         let before = watch.method
-        watch.open()
+        watch.open(files)
         view.trustNoArrival()
         if watch.method != before { report(.watching(path: watch.path, watch.method)) }
         if watch.handle != nil {
@@ -64,15 +65,21 @@ extension Spool {
         } catch {
             pauseIntake(error)
             nextScan = intakePause.until
+            // A spec for a job in the spool may stand there unseen: it is waited for, but not for ever.
+            if intakePause.tries >= Spool.stuckAfter { endFirstScan() }
             return
         }
         view.keepOnly(met)
         // While nothing is claimed no claim will tell that the fault has passed.
         if view.unexamined.isEmpty, !mayClaim { intakePause = Pause(until: .zero, tries: 0) }
-        if !hasScanned {
-            hasScanned = true
-            gate.open()
-        }
+        endFirstScan()
+    }
+
+    /// From now on jobs are handed out.
+    private func endFirstScan() {
+        guard !hasScanned else { return }
+        hasScanned = true
+        gate.open()
     }
 
     /// Looks at one name; false when that failed.
@@ -218,8 +225,8 @@ extension Spool {
 
     /// Whether a complete spec in sight is about a waiting job that has none: a cheap look before everything is planned.
     private var hasJoin: Bool {
-        view.sightings.values.contains { spec in
-            guard spec.isSpec, spec.isComplete, let target = Target(spec) else { return false }
+        view.specs(ofStems: { jobsByStem[$0] != nil }).contains { spec in
+            guard let target = Target(spec) else { return false }
             return (jobsByStem[target.stem] ?? []).contains { id in
                 guard let entry = entries[id], let image = entry.image else { return false }
                 return entry.isWaiting && entry.spec == nil && target.matches(image)
@@ -251,6 +258,6 @@ extension Spool {
         note(fault)
         let tries = intakePause.tries + 1
         intakePause = Pause(
-            until: clock.monotonic + Spool.pause(afterTry: tries), tries: tries, fault: fault.failure)
+            until: clock.monotonic + Spool.pause(afterTry: tries), tries: tries, fault: fault)
     }
 }

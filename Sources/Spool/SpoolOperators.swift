@@ -1,6 +1,7 @@
 // What operators may do to jobs: hold, release, remove, retry. No verb deletes an original.
 //
-// Invariants: a verb works on jobs that no worker has; its one decisive step is a rename, and it reports success only after it.
+// Invariants: a verb works on jobs that no worker has; its one decisive step is a rename, and it reports success only after it and
+// once it is durable.
 
 public import Diagnostics
 internal import SystemPackage
@@ -13,11 +14,13 @@ extension Spool {
     /// - Throws: `not_found`; `temporary` when the job is in a worker's hands or already has its outcome.
     public func hold(_ id: JobID) throws(Failure) {
         try requireWaiting(id)
-        guard entries[id]?.state != .held else { return }
-        try attempt { () throws(FileFault) in try move(id, to: .held) }
-        queue.remove(id)
-        note(id, .held)
-        report(.held(id, true))
+        if entries[id]?.state != .held {
+            try attempt { () throws(FileFault) in try move(id, to: .held) }
+            queue.remove(id)
+            note(id, .held)
+            report(.held(id, true))
+        }
+        try makeStepDurable(directory(.held))
     }
 
     /// Lets a held job go on; a deferred one is tried again at once.
@@ -31,12 +34,14 @@ extension Spool {
         putInQueue(id)
         note(id, .released)
         report(.held(id, false))
+        try makeStepDurable(directory(.queued))
     }
 
     /// Hands out no jobs until `releaseQueue`, also after a restart. Drops are taken in all the same.
     public func holdQueue() throws(Failure) {
         try attempt { () throws(FileFault) in try files.writeWhole(spool / Layout.hold, [], durable: true) }
         isQueueHeld = true
+        try makeStepDurable(spool.here)
     }
 
     /// Ends `holdQueue`.
@@ -44,6 +49,7 @@ extension Spool {
         try attempt { () throws(FileFault) in try files.remove(spool / Layout.hold) }
         isQueueHeld = false
         gate.open()
+        try makeStepDurable(spool.here)
     }
 
     // MARK: Remove
@@ -122,7 +128,7 @@ extension Spool {
     private func isRetriable(_ id: JobID) throws(FileFault) -> Bool {
         let home = home(id, .failed)
         guard try !files.exists(home / Layout.retried) else { return false }
-        // A crash may have come between the new job and the note of it.
+        // A crash may have come between the new job and the mark; it is made when that job ends.
         guard !entries.values.contains(where: { $0.record.retryOf == id.description }) else { return false }
         return try files.list(home / Layout.input).contains { !view.rules.isSpec($0) }
     }
@@ -130,7 +136,9 @@ extension Spool {
     /// Makes the new job; why not, if there is nothing to make it of. It exists from the rename to `queued/` on.
     private func makeRetry(_ new: JobID, of old: JobID) throws(FileFault) -> Failure? {
         guard let state = try finishedState(old) else {
-            return Failure(.notFound, "job \(old)", "is not among the finished jobs")
+            return Failure(
+                .notFound, "job \(old)", "is not among the finished jobs",
+                hint: "memvpctl queue lists the jobs, with --state failed those that failed.")
         }
         let source = home(old, state)
         let names = try files.list(source / Layout.input)
@@ -161,12 +169,32 @@ extension Spool {
         do {
             // The verb is about to report success: a power cut must not undo it.
             try files.syncDirectory(directory(.queued))
-            try files.writeWhole(source / Layout.retried, Array("\(new)\n".utf8), durable: false)
+            try mark(source, retriedAs: new)
         } catch {
-            // The new job goes on all the same.
+            // The new job goes on all the same, and makes up for the mark when it ends.
             note(error)
         }
         return nil
+    }
+
+    /// Marks a finished job as retried: `retryFailed` passes over it.
+    private func mark(_ old: Location, retriedAs new: JobID) throws(FileFault) {
+        try files.writeWhole(old / Layout.retried, Array("\(new)\n".utf8), durable: false)
+    }
+
+    /// Marks the job that this one retries, if a kill or a fault has kept that from being done: once this one has left the
+    /// spool, nothing but the mark tells.
+    func markRetried(by entry: Entry) throws(FileFault) {
+        do {
+            guard let old = entry.record.retryOf.flatMap({ JobID($0) }), let state = try finishedState(old),
+                try !files.exists(home(old, state) / Layout.retried)
+            else { return }
+            try mark(home(old, state), retriedAs: entry.id)
+        } catch let fault where fault.isDenied || fault.isOfMedium {
+            // What is short for a while is waited for. A directory that takes no mark for good must not keep this job from
+            // its end.
+            note(fault)
+        }
     }
 
     private func retryRecord(_ entry: Entry, of old: JobID, _ source: Location) throws(FileFault) -> JobRecord {
@@ -216,6 +244,12 @@ extension Spool {
                 .temporary, "job \(id)", "is \(entry.isSealed ? "being published" : entry.state.rawValue)",
                 hint: "Try again when it waits, or let it end.")
         }
+    }
+
+    /// A verb that reports success is not undone by a power cut. Where this fails, the step is made all the same: asked again, the verb
+    /// has only this left to do.
+    private func makeStepDurable(_ directory: Location) throws(Failure) {
+        try attempt { () throws(FileFault) in try files.syncDirectory(directory) }
     }
 
     private func attempt<Value>(_ body: () throws(FileFault) -> Value) throws(Failure) -> Value {

@@ -45,8 +45,8 @@ extension Spool {
         if let failure { entry.record.lastFailure = RecordedFailure(failure) }
         entry.record.add(
             failure == nil ? .answered : .failed, failure?.code.rawValue, at: clock.unixMicroseconds)
-        remember(entry)
         try write(entry.record, in: home, durable: false)
+        remember(entry)
         try files.writeWhole(home / Layout.answer, document, durable: true, group: outboxGroup())
         entries[id]?.isSealed = true
         queue.remove(id)
@@ -71,9 +71,19 @@ extension Spool {
             try publish(id)
         }
         try files.syncDirectory(outbox.here)
+        try markRetried(by: entry)
+        try removeLeftovers(home)
         try files.syncDirectory(home)
         try files.rename(home, self.home(id, isFailure ? .failed : .done))
         finish(entries[id] ?? entry, isFailure)
+    }
+
+    /// Removes what kills and faults have left in the directory of a published job, since nobody touches it from here on: torn
+    /// writes, copies that were given up, and `publishing`, once the answer is gone. What people dropped is in `input/`.
+    private func removeLeftovers(_ home: Location) throws(FileFault) {
+        for name in try files.list(home) where name == Layout.publishing || name.hasSuffix(".tmp") {
+            try files.remove(home / name)
+        }
     }
 
     private func finish(_ entry: Entry, _ isFailure: Bool) {
@@ -102,33 +112,48 @@ extension Spool {
         }
     }
 
-    /// Renames a document to the first free name; the name is noted before, so that it is known after a crash.
+    /// Renames a document to the first free name, or, where the first of all is taken, to the first one after the last that was given
+    /// to this stem: looking for a free one among hundreds would cost a call for each.
     private func publish(_ id: JobID, from source: Location) throws(FileFault) {
-        guard var entry = entries[id] else { return }
+        guard let entry = entries[id] else { return }
+        let own = try files.status(source)?.identity
+        // link(2) and unlink(2) instead of a rename, cut off between the two: it is published, and only its other name is to go.
+        if let noted = entry.record.outcomeName, let standing = try files.status(outbox / noted),
+            standing.identity == own
+        {
+            return try files.remove(source)
+        }
         let stem = (entry.image ?? entry.spec)?.stem ?? id.fileName
         var ordinal = entry.record.firstOrdinal
         while true {
             let name = OutcomeName.name(stem: stem, ordinal: ordinal)
-            ordinal += 1
             if let standing = try files.status(outbox / name) {
-                guard try files.status(source)?.identity == standing.identity else { continue }
-                // link(2) and unlink(2) instead of a rename, cut off between the two: it is published.
-                return try files.remove(source)
+                guard standing.identity != own else { return try files.remove(source) }
+            } else if try give(name, to: id, from: source) {
+                return lastOrdinals.note(ordinal, of: stem)
             }
-            if entry.record.outcomeName != name {
-                entry.record.outcomeName = name
-                entry.record.add(.published, name.description, at: clock.unixMicroseconds)
-                remember(entry)
-                try write(entry.record, in: home(id, .answered), durable: false)
-            }
-            do {
-                return try files.renameNoReplace(source, outbox / name)
-            } catch let fault where fault.errno == .fileExists {
-                continue
-            } catch let fault where fault.errno != .improperLink {
-                // What is in the way is the outbox's, not the document's.
-                throw FileFault(errno: fault.errno, operation: .create, object: (outbox / name).description)
-            }
+            ordinal = max(ordinal, lastOrdinals.last(of: stem)) + 1
+        }
+    }
+
+    /// Renames a document to a name in the outbox; false when that is taken at the last moment. The name is noted before, so that it is
+    /// known after a crash.
+    private func give(_ name: FileName, to id: JobID, from source: Location) throws(FileFault) -> Bool {
+        if var entry = entries[id], entry.record.outcomeName != name {
+            entry.record.outcomeName = name
+            entry.record.add(.published, name.description, at: clock.unixMicroseconds)
+            // Remembered first, the next attempt would take it for written.
+            try write(entry.record, in: home(id, .answered), durable: false)
+            remember(entry)
+        }
+        do {
+            try files.renameNoReplace(source, outbox / name)
+            return true
+        } catch let fault where fault.errno == .fileExists {
+            return false
+        } catch let fault where fault.errno != .improperLink {
+            // What is in the way is the outbox's, not the document's.
+            throw FileFault(errno: fault.errno, operation: .create, object: (outbox / name).description)
         }
     }
 
@@ -148,18 +173,40 @@ extension Spool {
     }
 
     /// With `publishing` there, the hidden copy tells: there, it is not published; gone, it is. But where the outbox is another than the
-    /// one that got the copy, nothing is known of that, and the document goes to this one as if it had gone to none.
+    /// one that got the copy, nothing is known of that, and the document goes to this one as if it had gone to none. So it does where
+    /// this process knows that the copy was not renamed.
     private func publishElsewhere(_ id: JobID) throws(FileFault) {
         let (home, hidden) = (home(id, .answered), outbox / Layout.hidden(id))
         if try files.exists(hidden) {
-            try publish(id, from: hidden)
-        } else if try wasBegunElsewhere(id) {
+            try publishCopy(id, hidden)
+        } else if try isUnrenamed(id) {
             try files.remove(home / Layout.publishing)
+            try files.syncDirectory(home)
+            entries[id]?.hasUnrenamedCopy = false
             return try publish(id)
         }
         try files.syncDirectory(outbox.here)
         try files.remove(home / Layout.answer)
         try files.remove(home / Layout.publishing)
+    }
+
+    /// Publishes the hidden copy. Refused, it was not renamed, and that is remembered for as long as nobody else can tell: a copy that
+    /// somebody removes must not be taken for published. A disk or a file server that fails may have renamed it all the same.
+    private func publishCopy(_ id: JobID, _ hidden: Location) throws(FileFault) {
+        entries[id]?.hasUnrenamedCopy = true
+        do {
+            try publish(id, from: hidden)
+        } catch {
+            entries[id]?.hasUnrenamedCopy = !error.isOfMedium
+            throw error
+        }
+        entries[id]?.hasUnrenamedCopy = false
+    }
+
+    /// Whether a copy that is gone was not renamed.
+    private func isUnrenamed(_ id: JobID) throws(FileFault) -> Bool {
+        if entries[id]?.hasUnrenamedCopy == true { return true }
+        return try wasBegunElsewhere(id)
     }
 
     /// Whether `publishing` names another outbox than this one: by its inode, since a device has another number after a restart. Earlier
@@ -194,13 +241,29 @@ extension Spool {
     ///
     /// - Throws: the fault of opening the path.
     private func followOutbox() throws(FileFault) {
-        let path = configuration.directories.outbox
-        let descriptor = try files.perform(.open, outbox.here) { () throws(Errno) in try SystemBridge.openRoot(path) }
-        let standing = DirectoryHandle(descriptor: descriptor, path: path)
+        let standing = try files.openRoot(configuration.directories.outbox)
         let identity = try files.status(of: standing.descriptor, standing.here).identity
         // Of a file system that has ended (FUSE) the old handle tells nothing any more.
         guard (try? files.status(of: outbox.descriptor, outbox.here).identity) != identity else { return }
         outbox = standing
+        lastOrdinals = LastOrdinals()
         checkOutboxGroup()
+    }
+}
+
+/// The last ordinal that was given to each stem, so that the next outcome of that name need not try all the names before it.
+struct LastOrdinals: Sendable {
+    /// So many are remembered; then all are forgotten, and each costs one search anew.
+    static let capacity = 4096
+    private var byStem: [FileName: Int] = [:]
+
+    /// 0 where none is remembered.
+    func last(of stem: FileName) -> Int { byStem[stem] ?? 0 }
+
+    mutating func note(_ ordinal: Int, of stem: FileName) {
+        // The first is tried in any case.
+        guard ordinal > 1 else { return }
+        if byStem[stem] == nil, byStem.count >= LastOrdinals.capacity { byStem = [:] }
+        byStem[stem] = max(ordinal, last(of: stem))
     }
 }

@@ -21,7 +21,7 @@ extension Spool {
         do {
             try recoverAll()
         } catch {
-            throw error.failure
+            throw error.ending
         }
         isRecovered = true
         thread.wake()
@@ -59,7 +59,7 @@ extension Spool {
         let home = home(id, state)
         let record = try readRecord(home)
         var entry = Entry(id: id, state: state, record: record)
-        let inputs = try files.list(home / Layout.input).filter { $0 != Layout.incoming }
+        let inputs = try files.list(home / Layout.input)
         entry.image = inputs.first { !view.rules.isSpec($0) } ?? record.image
         entry.spec = inputs.first { view.rules.isSpec($0) } ?? record.spec
         entry.isSealed = try files.exists(home / Layout.answer)
@@ -259,19 +259,21 @@ extension Spool {
         }
     }
 
-    /// Hidden copies whose job is not about to be published belong to nobody.
+    /// Hidden copies of jobs of this spool that are not about to be published belong to nobody. Any other may be that of another daemon
+    /// with the same outbox, which takes the answer for published when its copy is gone.
     private func sweepOutbox() throws(FileFault) {
         try files.forEachBatch(outbox.here) { (names) throws(FileFault) in
             for name in names {
-                guard let id = Layout.job(ofHidden: name), entries[id]?.state != .answered else { continue }
-                removeCopy(outbox / name)
+                if let id = Layout.job(ofHidden: name) { removeCopy(outbox / name, of: id) }
             }
         }
     }
 
     /// Removes such a copy. What resists stays here as well.
-    private func removeCopy(_ hidden: Location) {
+    private func removeCopy(_ hidden: Location, of id: JobID) {
         do {
+            let finished = try finishedState(id)
+            guard let state = entries[id]?.state ?? finished, state != .answered else { return }
             try files.remove(hidden)
         } catch {
             note(error)

@@ -45,6 +45,8 @@ public struct SpoolSnapshot: Sendable {
     public let waiting: [Waiting]
     /// How many names are ignored: dot files, `*.part` and the like.
     public let ignored: Int
+    /// The same by the reason.
+    public let ignoredByReason: [IgnoredReason: Int]
     /// Directories in the inbox; they stay.
     public let directories: [FileName]
     /// How each directory is watched.
@@ -59,6 +61,8 @@ public struct SpoolSnapshot: Sendable {
     public let publishingTrouble: Failure?
     /// Why readers cannot read what is published.
     public let outboxTrouble: Failure?
+    /// The fault that keeps a drop from being taken in or an outcome from being published (`Spool.undelivered`).
+    public let undelivered: Failure?
     /// `done` and `failed`; counting them takes a while after the start.
     public let finished: [JobState: Finished]
     /// Whether `finished` is counted to the end.
@@ -114,38 +118,47 @@ public struct JobSummary: Sendable, Identifiable {
 }
 
 extension Spool {
-    /// The spool at this instant.
-    public func snapshot() -> SpoolSnapshot {
-        let now = clock.monotonic
-        return SpoolSnapshot(
+    /// The spool at this instant, with at most so many of the files that wait in the inbox. What each waits for is put into words:
+    /// of a full inbox that is a lot of work, so whoever wants counts alone asks for none.
+    public func snapshot(waiting limit: Int = .max) -> SpoolSnapshot {
+        SpoolSnapshot(
             jobs: Dictionary(grouping: entries.values, by: \.state).mapValues(\.count),
             unpublished: entries.values.count { $0.isSealed },
             inInbox: view.sightings.count,
-            waiting: settling(now) + paired(now),
-            ignored: view.ignored.count, directories: view.directories.sorted(),
+            waiting: waiting(atMost: limit, clock.monotonic),
+            ignored: view.ignored.count, ignoredByReason: ignoredByReason, directories: view.directories.sorted(),
             watched: [SpoolSnapshot.WatchedDirectory(path: watch.path, method: watch.method)],
-            oldestSince: entries.values.map(\.claimedAt).min(), intakeTrouble: intakePause.fault,
-            stopped: unfinished.compactMapValues(\.fault),
-            publishingTrouble: entries.values.first { $0.isSealed && unfinished[$0.id]?.fault != nil }
-                .flatMap { unfinished[$0.id]?.fault },
-            outboxTrouble: outboxTrouble,
+            oldestSince: entries.values.map(\.claimedAt).min(), intakeTrouble: intakePause.fault?.failure,
+            stopped: unfinished.compactMapValues { $0.fault?.failure },
+            publishingTrouble: publishingTrouble, outboxTrouble: outboxTrouble, undelivered: undelivered,
             finished: census.counts.mapValues { SpoolSnapshot.Finished(jobs: $0.jobs, bytes: $0.bytes) },
             isFinishedCounted: census.isComplete, isQueueHeld: isQueueHeld, takesIn: takesIn)
     }
 
-    private func settling(_ now: Duration) -> [SpoolSnapshot.Waiting] {
-        view.sightings.values.filter { !$0.isComplete }.sorted { $0.order < $1.order }.map { sighting in
-            waiting(
-                sighting,
-                view.rules.isBeingWritten(sighting) ? "is being written" : "must stand unchanged for a while",
-                until: view.rules.deadline(sighting), now)
-        }
+    private var ignoredByReason: [IgnoredReason: Int] {
+        Dictionary(view.ignored.compactMap { view.rules.ignoredReason($0) }.map { ($0, 1) }, uniquingKeysWith: +)
     }
 
-    /// Complete files: who waits for whom, and what keeps the others from being taken in.
-    private func paired(_ now: Duration) -> [SpoolSnapshot.Waiting] {
+    private var publishingTrouble: Failure? {
+        entries.values.first { $0.isSealed && unfinished[$0.id]?.fault != nil }
+            .flatMap { unfinished[$0.id]?.fault?.failure }
+    }
+
+    /// The files that are not taken yet, at most so many: those that are not complete, then the complete ones, with who waits for
+    /// whom and what keeps the others from being taken in.
+    private func waiting(atMost limit: Int, _ now: Duration) -> [SpoolSnapshot.Waiting] {
+        guard limit > 0 else { return [] }
+        let first = view.sightings.values
+            .sorted { ($0.isComplete ? 1 : 0, $0.order) < ($1.isComplete ? 1 : 0, $1.order) }.prefix(limit)
         let planned = Dictionary(plan.waiting.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
-        return view.sightings.values.filter(\.isComplete).sorted { $0.order < $1.order }.map { sighting in
+        let obstacle = obstacle
+        return first.map { sighting in
+            guard sighting.isComplete else {
+                return waiting(
+                    sighting,
+                    view.rules.isBeingWritten(sighting) ? "is being written" : "must stand unchanged for a while",
+                    until: view.rules.deadline(sighting), now)
+            }
             guard let wait = planned[sighting.name], wait.until.map({ $0 > now }) ?? true else {
                 return waiting(sighting, obstacle, until: nil, now)
             }
@@ -155,7 +168,7 @@ extension Spool {
 
     /// Why a file that nothing else is awaited for is still in the inbox.
     private var obstacle: String {
-        if let fault = intakePause.fault { return "cannot be taken in: \(fault)" }
+        if let fault = intakePause.fault { return "cannot be taken in: \(fault.failure)" }
         if !takesIn { return "nothing is taken in while the queue is drained" }
         let limit = configuration.limits.jobs
         return entries.count >= limit ? "the queue is full (\(limit) jobs)" : "is about to be taken in"
@@ -183,7 +196,7 @@ extension Spool {
             let ids = try files.list(failed.here).compactMap { JobID($0) }
             return (ids.suffix(limit).compactMap { job(named: $0) }, ids.count)
         } catch {
-            throw error.failure
+            throw error.refusal
         }
     }
 
@@ -207,26 +220,68 @@ extension Spool {
             isCommitted: entry.isSealed || entry.state == .done || entry.state == .failed,
             claimedAt: entry.claimedAt, image: entry.image, spec: entry.spec, priority: entry.record.priority,
             attempts: entry.record.attempts, pause: entry.state == .deferred ? remainingPause(entry.record) : nil,
-            lastFailure: entry.record.lastFailure?.failure, trouble: unfinished[entry.id]?.fault,
+            lastFailure: entry.record.lastFailure?.failure, trouble: unfinished[entry.id]?.fault?.failure,
             retryOf: entry.record.retryOf.flatMap { JobID($0) }, alone: entry.record.alone,
             strikes: entry.record.strikes, uncleanEnds: entry.record.uncleanEnds,
             outcome: entry.record.outcomeName, directory: home(entry.id, entry.state).description,
             history: entry.record.history, starts: entry.record.starts, timing: entry.record.timing)
     }
 
+    // MARK: The end
+
+    /// The fault that keeps an outcome from the outbox, a claimed drop from going on or the inbox from being taken in; nil when there
+    /// is none. For whoever ran the spool until nothing moved any more (`endWhenEmpty`): then not everything has been answered.
+    public var undelivered: Failure? {
+        guard !isClosed else { return undeliveredAtEnd }
+        return unpublished ?? stoppedJobs ?? untaken
+    }
+
+    private var unpublished: Failure? {
+        let count = entries.values.count { $0.isSealed }
+        guard count > 0 else { return nil }
+        let trouble = publishingTrouble
+        let what = count == 1 ? "an outcome waits" : "\(count) outcomes wait"
+        return Failure(
+            trouble?.code ?? .temporary, configuration.directories.outbox,
+            "\(what) to be put there" + (trouble.map { ": one \($0.cause)" } ?? ""),
+            hint: "They are kept in the spool; the next start publishes them when that is mended.")
+    }
+
+    private var stoppedJobs: Failure? {
+        let stopped = unfinished.compactMapValues { $0.fault?.ending }
+        guard let (id, fault) = stopped.min(by: { $0.key < $1.key }) else { return nil }
+        return Failure(
+            fault.code, stopped.count == 1 ? "job \(id)" : "\(stopped.count) jobs, \(id) first",
+            "waits for a fault to pass: \(fault.object): \(fault.cause)", hint: fault.hint)
+    }
+
+    private var untaken: Failure? {
+        if case .unavailable(let reason) = watch.method {
+            return Failure(
+                .unavailable, watch.path, "nothing can be taken in from there: \(reason)",
+                hint: "Make it or mount it, then start memvpd again.")
+        }
+        guard let fault = intakePause.fault?.ending else { return nil }
+        return Failure(
+            fault.code, watch.path, "not everything can be taken in: \(fault.object): \(fault.cause)",
+            hint: fault.hint)
+    }
+
     /// Whether nothing is left that would move by itself, soon: what `endWhenEmpty` waits for.
     var isEmpty: Bool {
-        guard isRecovered, hasScanned else { return false }
-        let isIntakeQuiet =
-            !takesIn || intakePause.tries >= Spool.stuckAfter
-            // What could not be looked at yet may be a drop.
-            || view.unexamined.isEmpty
-                && Set(view.sightings.keys).isSubset(of: plan.waiting.filter(\.isLong).map(\.name))
-        guard isIntakeQuiet, inHand.isEmpty else { return false }
+        guard isRecovered, hasScanned, isIntakeQuiet, inHand.isEmpty else { return false }
         return entries.values.allSatisfy { entry in
             if let pause = unfinished[entry.id], pause.tries >= Spool.stuckAfter { return true }
             guard entry.isWaiting else { return false }
             return entry.state != .queued || isQueueHeld
         }
+    }
+
+    /// Whether nothing would be taken in soon, or the inbox has met so many faults in a row that nobody waits for it.
+    private var isIntakeQuiet: Bool {
+        guard takesIn, max(intakePause.tries, watch.failedOpens) < Spool.stuckAfter else { return true }
+        // What could not be looked at yet may be a drop.
+        guard intakePause.tries == 0, watch.failedOpens == 0, view.unexamined.isEmpty else { return false }
+        return Set(view.sightings.keys).isSubset(of: plan.waiting.filter(\.isLong).map(\.name))
     }
 }

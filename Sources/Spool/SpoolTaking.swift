@@ -78,8 +78,10 @@ extension Spool {
 
     /// Whether a job's image is as it was; if not, its writer goes on writing: the job waits until it has settled.
     private func isImageStill(_ id: JobID) throws(FileFault) -> Bool {
-        guard let entry = entries[id], let image = entry.image else { return false }
-        guard let status = try files.status(home(id, entry.state) / Layout.input / image) else {
+        guard let entry = entries[id] else { return false }
+        // A job without any image is one whose end a fault put off when it was recovered.
+        guard let image = entry.image, let status = try files.status(home(id, entry.state) / Layout.input / image)
+        else {
             try conclude(id, Failure.vanished(id))
             return false
         }

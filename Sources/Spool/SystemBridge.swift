@@ -1,7 +1,9 @@
 // The one file of this module that hands pointers to the system: each function is one system call (or a loop around
 // one that may be interrupted or partial), takes and returns Swift values, and throws the call's errno.
 //
-// Invariants: descriptors are close-on-exec; nothing follows a symbolic link on its last component; EINTR is retried.
+// Invariants: descriptors are close-on-exec; nothing but `openRoot` follows a symbolic link on its last component. EINTR is
+// retried, but not by the calls that change a name: one that was made all the same must not be made twice, and whoever asked for it
+// looks at the disk and tries again (`FileFault` takes EINTR for a passing fault).
 
 internal import CLinux
 internal import Glibc
@@ -59,7 +61,7 @@ enum SystemBridge {
 
     /// Opens a path that an administrator wrote: symbolic links are followed.
     static func openRoot(_ path: String) throws(Errno) -> Int32 {
-        try check(unsafe Glibc.open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC))
+        try retrying { unsafe Glibc.open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) }
     }
 
     /// How often an open that met EAGAIN is made again.
@@ -83,7 +85,7 @@ enum SystemBridge {
     }
 
     static func lockExclusively(_ descriptor: Int32) throws(Errno) {
-        _ = try check(flock(descriptor, LOCK_EX | LOCK_NB))
+        _ = try retrying { flock(descriptor, LOCK_EX | LOCK_NB) }
     }
 
     /// Unlocks at once: closing alone waits for copies of the descriptor that a child between fork and exec still has.
@@ -93,14 +95,15 @@ enum SystemBridge {
 
     static func status(of descriptor: Int32) throws(Errno) -> FileStatus {
         var status = stat()
-        _ = try check(unsafe fstat(descriptor, &status))
+        _ = try retrying { unsafe fstat(descriptor, &status) }
         return FileStatus(status)
     }
 
     static func status(_ directory: Int32, _ path: RelativePath) throws(Errno) -> FileStatus {
         var status = stat()
-        let result = unsafe withPath(path) { unsafe fstatat(directory, $0, &status, AT_SYMLINK_NOFOLLOW) }
-        _ = try check(result)
+        _ = try retrying {
+            unsafe withPath(path) { unsafe fstatat(directory, $0, &status, AT_SYMLINK_NOFOLLOW) }
+        }
         return FileStatus(status)
     }
 
@@ -147,17 +150,15 @@ enum SystemBridge {
     }
 
     static func setMode(_ descriptor: Int32, _ mode: mode_t) throws(Errno) {
-        _ = try check(fchmod(descriptor, mode))
+        _ = try retrying { fchmod(descriptor, mode) }
     }
 
     static func setGroup(_ descriptor: Int32, _ group: gid_t) throws(Errno) {
-        _ = try check(fchown(descriptor, uid_t.max, group))
+        _ = try retrying { fchown(descriptor, uid_t.max, group) }
     }
 
     static func sync(_ descriptor: Int32) throws(Errno) {
-        while fsync(descriptor) != 0 {
-            guard errno == EINTR else { throw Errno(rawValue: errno) }
-        }
+        _ = try retrying { fsync(descriptor) }
     }
 
     // MARK: Names
@@ -201,7 +202,10 @@ enum SystemBridge {
     static func entries(_ descriptor: Int32) throws(Errno) -> [FileName]? {
         var failure: Errno?
         let records = unsafe [UInt8](unsafeUninitializedCapacity: 32 << 10) { buffer, count in
-            let part = unsafe clinux_directory_entries(descriptor, buffer.baseAddress, buffer.count)
+            var part: Int
+            repeat {
+                part = unsafe clinux_directory_entries(descriptor, buffer.baseAddress, buffer.count)
+            } while part < 0 && errno == EINTR
             if part < 0 { failure = Errno(rawValue: errno) }
             count = max(0, part)
         }
@@ -235,7 +239,7 @@ enum SystemBridge {
     }
 
     static func watch(_ descriptor: Int32, _ path: String) throws(Errno) {
-        _ = try check(unsafe inotify_add_watch(descriptor, path, clinux_inbox_events))
+        _ = try retrying { unsafe inotify_add_watch(descriptor, path, clinux_inbox_events) }
     }
 
     // MARK: Crashes
@@ -280,6 +284,15 @@ enum SystemBridge {
     }
 
     // MARK: Helpers
+
+    /// Makes a call until no signal cuts it off: one that may be made twice.
+    static func retrying(_ call: () -> Int32) throws(Errno) -> Int32 {
+        while true {
+            let result = call()
+            if result >= 0 { return result }
+            guard errno == EINTR else { throw Errno(rawValue: errno) }
+        }
+    }
 
     private static func check(_ result: Int32) throws(Errno) -> Int32 {
         guard result >= 0 else { throw Errno(rawValue: errno) }

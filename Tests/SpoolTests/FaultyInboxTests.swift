@@ -4,6 +4,7 @@
 import Diagnostics
 import Foundation
 import Glibc
+import Synchronization
 import SystemPackage
 import Testing
 
@@ -55,6 +56,58 @@ import Testing
         try await bench.finish()
         #expect(await bench.books == ["a.json: ok"])
         await bench.expectAtRest()
+    }
+
+    // MARK: Inboxes that cannot be seen
+
+    /// A spec for the job may stand there unseen, so it waits, but only so long.
+    @Test func jobsDoNotWaitForeverForAnInboxThatCannotBeListed() async throws {
+        let bench = try await started()
+        bench.sandbox.drop("a.jpg", photo("a"))
+        await bench.pass(.seconds(1))
+        let fault = Fault(.ioError) { $0 == .list && $1.hasSuffix("/inbox") }
+        try await bench.restart(saboteur: fault.saboteur)
+        #expect(await bench.spool.takeJobs(atMost: 1).isEmpty)
+        await bench.pass(.seconds(5))
+        try await bench.workAll()
+        #expect(await bench.books == ["a.json: ok"])
+    }
+
+    /// For `--once`: one fault, or one of each kind, is not the end; the drop behind it is answered.
+    @Test(arguments: [[.openRoot], [.list], [.openRoot, .list]] as [[FileOperation]])
+    func anInboxThatCannotBeSeenAtFirstIsNotLeftBehind(_ operations: [FileOperation]) async throws {
+        let sandbox = Sandbox()
+        sandbox.drop("a.jpg", photo("a"))
+        // Begins with the start of the spool: the path has been looked at before that.
+        let failing = Mutex(Set<FileOperation>())
+        let saboteur = Saboteur(
+            .init(refuses: { operation, location in
+                guard "\(location)".hasSuffix("/inbox") else { return nil }
+                return failing.withLock { $0.remove(operation) } == nil ? nil : .fails(.tooManyOpenFiles)
+            }))
+        let bench = try Bench(sandbox, saboteur: saboteur)
+        failing.withLock { $0 = Set(operations) }
+        try await bench.start()
+        var looks = 0
+        while await bench.spool.snapshot().inInbox == 0, looks < 20 {
+            #expect(await !bench.spool.isEmpty)
+            await bench.pass(.milliseconds(500))
+            looks += 1
+        }
+        #expect(looks > 0, "it must not be in sight at once")
+        try await bench.finish()
+        #expect(await bench.books == ["a.json: ok"])
+        #expect(await bench.spool.isEmpty)
+    }
+
+    @Test(arguments: [FileOperation.openRoot, .list])
+    func anInboxThatCanNeverBeSeenDoesNotKeepTheEndAway(_ operation: FileOperation) async throws {
+        let fault = Fault(.ioError) { $0 == operation && $1.hasSuffix("/inbox") }
+        let bench = try await started(Sandbox(), fault)
+        #expect(await !bench.spool.isEmpty)
+        await bench.pass(.seconds(10))
+        #expect(await bench.spool.isEmpty)
+        #expect(await bench.spool.undelivered?.object == bench.sandbox.inbox)
     }
 
     // MARK: Specs that cannot be read

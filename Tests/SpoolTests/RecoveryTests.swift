@@ -75,14 +75,35 @@ import Testing
         let bench = try await started()
         bench.sandbox.drop("a.jpg", photo("a"))
         await bench.pass(.seconds(1))
-        let hidden = [UInt32(1), 2].map { "\(bench.sandbox.outbox)/.\(JobID(unixMicroseconds: 1, random: $0)).tmp" }
-        for path in hidden { _ = FileManager.default.createFile(atPath: path, contents: Data([0x7B])) }
+        let ended = [UInt32(1), 2].map { JobID(unixMicroseconds: 1, random: $0) }
+        let hidden = ended.map { "\(bench.sandbox.outbox)/.\($0).tmp" }
+        for (id, path) in zip(ended, hidden) {
+            try FileManager.default.createDirectory(
+                atPath: "\(bench.sandbox.done)/\(id)", withIntermediateDirectories: false)
+            _ = FileManager.default.createFile(atPath: path, contents: Data([0x7B]))
+        }
         let fault = Fault(.ioError) { $0 == .unlink && $1 == hidden[0] }
         try await bench.restart(saboteur: fault.saboteur)
         #expect(isTold(bench, hidden[0]))
         #expect(hidden.map(Sandbox.exists) == [true, false])
         try await bench.workAll()
         #expect(await bench.books == ["a.json: ok"])
+    }
+
+    /// No image is left, and no room for the outcome that says so: it is said when there is, and `--once` does not wait for ever.
+    @Test func aJobWithoutAnImageWhoseEndWasPutOffStillEnds() async throws {
+        let sandbox = Sandbox()
+        let id = JobID(unixMicroseconds: 1, random: 1)
+        try FileManager.default.createDirectory(
+            atPath: "\(sandbox.spool)/queued/\(id)/input", withIntermediateDirectories: true)
+        let fault = Fault(.noSpace, times: 1) { $0 == .create && $1.hasSuffix("/reason.json.tmp") }
+        let bench = try Bench(sandbox, saboteur: fault.saboteur)
+        try await bench.start()
+        #expect(await bench.spool.jobs().map(\.state) == [.queued], "the fault must have put it off")
+        #expect(await bench.spool.takeJobs(atMost: 1).isEmpty)
+        #expect(await bench.books == ["\(id).json: image_missing"])
+        #expect(await bench.spool.isEmpty)
+        await bench.expectAtRest()
     }
 
     // MARK: Memory of finished jobs

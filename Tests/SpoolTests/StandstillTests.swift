@@ -277,6 +277,7 @@ import Testing
         await bench.pass(.seconds(60))
         #expect(await bench.books == ["a.json: \(isRemoved ? "removed" : "input_output")"])
         #expect(Sandbox.files(under: sandbox.inbox).map(\.path).allSatisfy { $0.hasPrefix(".memvpd/kept/") })
+        await bench.expectAtRest()
         // It stays there: another start must not take it for a drop.
         try await bench.restart()
         try await bench.finish()

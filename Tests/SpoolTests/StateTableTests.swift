@@ -272,6 +272,18 @@ import Testing
         #expect(await bench.whereabouts(image) == ["failed/\(StateTableTests.id)/input/a.jpg"])
     }
 
+    /// Whatever kills and faults left in its directory; only `input/` holds what was dropped, whatever its name.
+    @Test func s9KeepsTheInputsAndTheRecordAlone() async throws {
+        let left = ["job.json", "reason.json", "answer.json", "publishing"].map { $0 + ".tmp" }
+        var files: [String: [UInt8]] = [:]
+        for name in left + ["incoming.tmp", "publishing"] { files[name] = [0x7B] }
+        files["job.json"] = record { $0.image = FileName("a.jpg") }
+        try job(.answered, ["a.jpg": image, "publishing": [1], "x.tmp": [2]], files)
+        let bench = try await recover([])
+        let kept = Sandbox.files(under: bench.sandbox.done).map(\.path)
+        #expect(kept == ["input/a.jpg", "input/publishing", "input/x.tmp", "job.json"].map { "\(Self.id)/\($0)" })
+    }
+
     /// File systems without RENAME_NOREPLACE: link(2) done, unlink(2) not.
     @Test func s8HalfPublishedByLinks() async throws {
         try job(.answered, ["a.jpg": image], ["answer.json": answer("linked")])
@@ -314,14 +326,17 @@ import Testing
     @Test func s8WithATornCopyInAnOutboxElsewhere() async throws {
         try job(.answered, ["a.jpg": image], ["answer.json": answer("whole")])
         try make("\(sandbox.outbox)/.\(StateTableTests.id).tmp", [0x7B])
-        // A copy whose job is not being published belongs to nobody; other people's dot files stay.
+        // A copy of a job of ours that is not being published belongs to nobody. One of a job that is not ours may be another
+        // daemon's, and is what that goes by; other people's dot files stay as well.
+        try job(.done, ["b.jpg": image], id: StateTableTests.other)
         try make("\(sandbox.outbox)/.\(StateTableTests.other).tmp", [0x7B])
-        try make("\(sandbox.outbox)/.theirs", [1])
+        let theirs = [".20261101T120000.000003Z-00000003.tmp", ".theirs"].map { "\(sandbox.outbox)/\($0)" }
+        for path in theirs { try make(path, [0x7B]) }
         try make(sandbox.spool + "/session", Array("old".utf8))
         let bench = try Bench(sandbox)
         try await bench.start()
-        #expect(Sandbox.files(under: sandbox.outbox).map(\.path).contains(".theirs"))
-        try FileManager.default.removeItem(atPath: sandbox.outbox + "/.theirs")
+        #expect(theirs.map(Sandbox.exists) == [true, true])
+        for path in theirs { try FileManager.default.removeItem(atPath: path) }
         try await bench.finish()
         #expect(await bench.books == ["a.json: ok"])
         #expect(!Sandbox.exists("\(sandbox.outbox)/.\(StateTableTests.other).tmp"))

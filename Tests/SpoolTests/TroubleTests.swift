@@ -89,6 +89,7 @@ import Testing
         let snapshot = await bench.spool.snapshot()
         #expect(snapshot.unpublished == 1)
         #expect(snapshot.publishingTrouble?.code == .notFound)
+        #expect(snapshot.publishingTrouble?.hint.hasPrefix("Make it or mount it") == true)
         // It survives a restart, though then the outbox must be there for the daemon to start at all.
         await bench.pass(.seconds(10))
         _ = unsafe mkdir(bench.sandbox.outbox, 0o755)

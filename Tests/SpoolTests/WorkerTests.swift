@@ -253,7 +253,8 @@ import Testing
         await #expect(throws: Failure.self) { try await bench.spool.retry(job.id) }
         let unknown = JobID(unixMicroseconds: 1, random: 1)
         await #expect(throws: Failure.self) { try await bench.spool.remove(unknown) }
-        await #expect(throws: Failure.self) { try await bench.spool.retry(unknown) }
+        let refusal = await #expect(throws: Failure.self) { try await bench.spool.retry(unknown) }
+        #expect(refusal?.code == .notFound && refusal?.hint.contains("memvpctl queue") == true)
         try await bench.work(job)
         #expect(await bench.books == ["p0.json: ok"])
     }

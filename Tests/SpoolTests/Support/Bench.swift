@@ -77,7 +77,7 @@ final class Saboteur: Sendable {
     static let isVisible: @Sendable (FileOperation) -> Bool = { operation in
         switch operation {
         case .makeDirectory, .create, .write, .rename, .renameNoReplace, .link, .unlink, .removeDirectory: true
-        case .open, .read, .list, .status, .own, .sync, .syncDirectory: false
+        case .openRoot, .open, .read, .list, .status, .own, .sync, .syncDirectory: false
         }
     }
 
@@ -327,7 +327,8 @@ actor Bench {
 
     // MARK: The auditor
 
-    /// Nothing is left under way: no job in the spool, nothing half-copied, nothing hidden in the outbox.
+    /// Nothing is left under way: no job in the spool, nothing half-copied, nothing hidden in the outbox, and of finished jobs
+    /// nothing but what is kept of them.
     func expectAtRest(_ comment: Comment? = nil, sourceLocation: SourceLocation = #_sourceLocation) {
         let bookkeeping = Set(["lock", "session", "strikes", "hold"] + JobState.inSpool.map { "\($0.rawValue)/" })
         let left = Sandbox.files(under: sandbox.spool, directories: true).map(\.path).filter {
@@ -339,6 +340,13 @@ actor Bench {
         let aside = Sandbox.files(under: sandbox.inbox, directories: true).map(\.path)
             .filter { $0.hasPrefix(".memvpd/") && !$0.contains("/kept/") && $0 != ".memvpd/" }
         #expect(aside.isEmpty, comment, sourceLocation: sourceLocation)
+        let kept = Set(["input", "job.json", "reason.json", "retried"])
+        let leftovers = [sandbox.done, sandbox.failed].flatMap { Sandbox.files(under: $0).map(\.path) }.filter { path in
+            // What is being removed after its retention has a hidden name.
+            guard !path.hasPrefix("."), let name = path.split(separator: "/").dropFirst().first else { return false }
+            return !kept.contains(String(name))
+        }
+        #expect(leftovers.isEmpty, comment, sourceLocation: sourceLocation)
     }
 
     /// Where the dropped files are now, by their contents: names of directories.
