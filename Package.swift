@@ -69,7 +69,8 @@ targets += library(
         "Diagnostics", "Language", "MemVP", "ModelFile", "Specification", "Tensor", "Text", "Vision", crypto, system,
     ], fixtures: true)
 targets += library(
-    "Daemon", ["Control", "Diagnostics", "MemVP", "Specification", "Spool", "Tensor", "Vision", logging, system])
+    "Daemon",
+    ["Control", "Diagnostics", "MemVP", "ModelFile", "Specification", "Spool", "Tensor", "Vision", logging, system])
 targets += library(
     "Commands",
     [

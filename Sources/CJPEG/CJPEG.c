@@ -101,7 +101,7 @@ static void on_progress(j_common_ptr common) {
     if (jpeg->input_scan_number <= decoder->scans_allowed)
         return;
     snprintf(decoder->message, CJPEG_MESSAGE_CAPACITY, "More than %d scans", decoder->scans_allowed);
-    escape(decoder, CJPEG_CORRUPT);
+    escape(decoder, CJPEG_TOO_LARGE);
 }
 
 /* libjpeg shows a component that no scan carries as if it were zero, without a warning. */

@@ -99,7 +99,7 @@ void mk_avx2_attention(const mk_attention *job, int32_t begin, int32_t end) {
             head h = {.query = job->queries + (size_t)row * job->query_stride + i * size,
                       .keys = past->keys + offset,
                       .values = past->values + offset,
-                      .stride = (size_t)job->kv_heads * size,
+                      .stride = (size_t)job->position_stride,
                       .length = past->length,
                       .head_size = size,
                       .scale = job->scale,

@@ -146,7 +146,7 @@ void mk_avx512vnni_attention(const mk_attention *job, int32_t begin, int32_t end
             const int32_t kv = first / sharing, count = mk_min_i32(most_heads, (kv + 1) * sharing - first);
             const past whole = {.keys = job->rows[row].keys + kv * size,
                                 .values = job->rows[row].values + kv * size,
-                                .stride = (size_t)job->kv_heads * size,
+                                .stride = (size_t)job->position_stride,
                                 .length = job->rows[row].length,
                                 .head_size = size,
                                 .scale = job->scale};

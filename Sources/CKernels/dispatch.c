@@ -11,9 +11,11 @@
     {.path = which,                                                                                                    \
      .name = title,                                                                                                    \
      .matmul_i8 = mk_##short_name##_matmul_i8,                                                                         \
+     .matmul_planes_i8 = mk_##short_name##_matmul_planes_i8,                                                           \
      .sums_i8 = mk_##short_name##_sums_i8,                                                                             \
      .matmul_f32 = mk_##short_name##_matmul_f32,                                                                       \
      .quantize_rows = mk_##short_name##_quantize_rows,                                                                 \
+     .quantize_planes = mk_##short_name##_quantize_planes,                                                             \
      .quantize_rows_with_scale = mk_##short_name##_quantize_rows_with_scale,                                           \
      .max_abs = mk_##short_name##_max_abs,                                                                             \
      .rms_norm = mk_##short_name##_rms_norm,                                                                           \

@@ -1,9 +1,9 @@
 // Matrix products with AVX2 and FMA.
 //
 // int8: maddubs multiplies unsigned by signed bytes and adds pairs with saturation to int16, so an offset of 128 would
-// overflow. Instead w x = |w| (x sgn w): vpsignb moves the weight's sign to the activation. With all integers in -127 ... 127
-// a pair sums to at most 2 * 127 * 127 = 32,258 < 32,767: nothing saturates, and the result is exact. (-128, which
-// vpsignb cannot negate, occurs in neither operand.) pmaddwd with ones widens the pairs to int32; two pair sums would
+// overflow. Instead w x = |w| (x sgn w): vpsignb moves the weight's sign to the activation. With all integers in
+// -127 ... 127 a pair sums to at most 2 * 127 * 127 = 32,258 < 32,767: nothing saturates, and the result is exact.
+// (-128, which vpsignb cannot negate, occurs in neither operand.) pmaddwd with ones widens the pairs to int32; two pair sums would
 // already exceed int16, so every one is widened at once.
 #if defined(__x86_64__)
 
@@ -23,6 +23,7 @@ typedef struct {
     const mk_activations_i8 *x;
     const mk_weights_i8 *w;
     int32_t groups;
+    int32_t planes;  // rows of x that make a row of y: 1, or 2 that stand in one tile
     float *y;
     int32_t y_stride;
     int32_t *sums;
@@ -38,6 +39,11 @@ MK_INLINE void finish(__m256 product, float *y, const float *bias, __m256i lanes
     _mm256_maskstore_ps(y, lanes, v);
 }
 
+MK_INLINE __m256 scaled_i8(const product_i8 *p, int32_t row, int32_t n, __m256i sum) {
+    __m256 scale = _mm256_mul_ps(_mm256_set1_ps(p->x->scales[row]), _mm256_loadu_ps(p->w->scales + n));
+    return _mm256_mul_ps(scale, _mm256_cvtepi32_ps(sum));
+}
+
 // Outputs n ... n + 7 of one row.
 MK_INLINE void store_i8(const product_i8 *p, int32_t row, int32_t n, __m256i sum) {
     if (n >= p->w->rows) return;
@@ -46,9 +52,20 @@ MK_INLINE void store_i8(const product_i8 *p, int32_t row, int32_t n, __m256i sum
         _mm256_maskstore_epi32(p->sums + (size_t)row * p->sums_stride + n, lanes, sum);
         return;
     }
-    __m256 scale = _mm256_mul_ps(_mm256_set1_ps(p->x->scales[row]), _mm256_loadu_ps(p->w->scales + n));
-    finish(_mm256_mul_ps(scale, _mm256_cvtepi32_ps(sum)), p->y + (size_t)row * p->y_stride + n,
+    finish(scaled_i8(p, row, n, sum), p->y + (size_t)row * p->y_stride + n,
            p->epilogue.bias ? p->epilogue.bias + n : NULL, lanes, &p->epilogue);
+}
+
+// Rows `row` and row + 1 of x are the planes of one row of y. What y held comes before the bias.
+MK_INLINE void store_planes_i8(const product_i8 *p, int32_t row, int32_t n, __m256i coarse, __m256i fine) {
+    if (n >= p->w->rows) return;
+    __m256i lanes = mk_lanes8(p->w->rows - n);
+    float *y = p->y + (size_t)(row / 2) * p->y_stride + n;
+    __m256 v = _mm256_add_ps(scaled_i8(p, row, n, coarse), scaled_i8(p, row + 1, n, fine));
+    if (p->epilogue.accumulate) v = _mm256_add_ps(_mm256_maskload_ps(y, lanes), v);
+    if (p->epilogue.bias) v = _mm256_add_ps(v, _mm256_maskload_ps(p->epilogue.bias + n, lanes));
+    v = mk_clamp256(v, _mm256_set1_ps(p->epilogue.low), _mm256_set1_ps(p->epilogue.high));
+    _mm256_maskstore_ps(y, lanes, v);
 }
 
 // sums += one group of four columns; x and w stand at that group.
@@ -95,10 +112,16 @@ MK_INLINE void tile_i8(const product_i8 *p, int32_t row, int32_t panel, const in
     for (int32_t r = 0; r < rows; r++) {
 #pragma clang loop unroll(full)
         for (int32_t half = 0; half < 2; half++) {
-            __m256i sum = sums[r][half][0];
+            const int32_t n = panel * MK_PANEL + half * 8;
 #pragma clang loop unroll(full)
-            for (int32_t s = 1; s < splits; s++) sum = _mm256_add_epi32(sum, sums[r][half][s]);
-            store_i8(p, row + r, panel * MK_PANEL + half * 8, sum);
+            for (int32_t s = 1; s < splits; s++) {
+                sums[r][half][0] = _mm256_add_epi32(sums[r][half][0], sums[r][half][s]);
+            }
+            if (p->planes == 1) {
+                store_i8(p, row + r, n, sums[r][half][0]);
+            } else if (r % 2 == 1) {
+                store_planes_i8(p, row + r - 1, n, sums[r - 1][half][0], sums[r][half][0]);
+            }
         }
     }
 }
@@ -124,13 +147,23 @@ static void multiply_i8(const product_i8 *p, int32_t m, int32_t panel_begin, int
 
 void mk_avx2_matmul_i8(const mk_activations_i8 *x, int32_t m, const mk_weights_i8 *w, int32_t panel_begin,
                        int32_t panel_end, float *y, int32_t y_stride, mk_epilogue epilogue) {
-    product_i8 p = {.x = x, .w = w, .groups = mk_groups(w->columns), .y = y, .y_stride = y_stride, .epilogue = epilogue};
+    product_i8 p = {.x = x, .w = w, .groups = mk_groups(w->columns), .planes = 1,
+                    .y = y, .y_stride = y_stride, .epilogue = epilogue};
     multiply_i8(&p, m, panel_begin, panel_end);
+}
+
+// Tiles begin at multiples of four rows, so the planes of a row share one.
+void mk_avx2_matmul_planes_i8(const mk_activations_i8 *x, int32_t m, const mk_weights_i8 *w, int32_t panel_begin,
+                              int32_t panel_end, float *y, int32_t y_stride, mk_epilogue epilogue) {
+    product_i8 p = {.x = x, .w = w, .groups = mk_groups(w->columns), .planes = 2,
+                    .y = y, .y_stride = y_stride, .epilogue = epilogue};
+    multiply_i8(&p, 2 * m, panel_begin, panel_end);
 }
 
 void mk_avx2_sums_i8(const mk_activations_i8 *x, int32_t m, const mk_weights_i8 *w, int32_t panel_begin,
                      int32_t panel_end, int32_t *sums, int32_t sums_stride) {
-    product_i8 p = {.x = x, .w = w, .groups = mk_groups(w->columns), .sums = sums, .sums_stride = sums_stride};
+    product_i8 p = {.x = x, .w = w, .groups = mk_groups(w->columns), .planes = 1,
+                    .sums = sums, .sums_stride = sums_stride};
     multiply_i8(&p, m, panel_begin, panel_end);
 }
 

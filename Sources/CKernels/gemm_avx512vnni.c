@@ -25,6 +25,7 @@ typedef struct {
     const mk_activations_i8 *x;
     const mk_weights_i8 *w;
     int32_t groups;
+    int32_t planes;  // rows of x that make a row of y: 1, or 2 that stand in one tile
     float *y;
     int32_t y_stride;
     int32_t *sums;
@@ -40,17 +41,37 @@ MK_INLINE void finish(__m512 product, float *y, const float *bias, __mmask16 lan
     _mm512_mask_storeu_ps(y, lanes, v);
 }
 
+// Takes the weights' offset away.
+MK_INLINE __m512i exact_i8(const product_i8 *p, int32_t row, __m512i sum) {
+    return _mm512_sub_epi32(sum, _mm512_set1_epi32((int32_t)((uint32_t)p->x->sums[row] << 7)));
+}
+
+MK_INLINE __m512 scaled_i8(const product_i8 *p, int32_t row, int32_t n, __m512i sum) {
+    __m512 scale = _mm512_mul_ps(_mm512_set1_ps(p->x->scales[row]), _mm512_loadu_ps(p->w->scales + n));
+    return _mm512_mul_ps(scale, _mm512_cvtepi32_ps(exact_i8(p, row, sum)));
+}
+
 MK_INLINE void store_i8(const product_i8 *p, int32_t row, int32_t panel, __m512i sum) {
     int32_t n = panel * MK_PANEL;
     __mmask16 lanes = mk_lanes(p->w->rows - n);
-    sum = _mm512_sub_epi32(sum, _mm512_set1_epi32((int32_t)((uint32_t)p->x->sums[row] << 7)));
     if (p->sums) {
-        _mm512_mask_storeu_epi32(p->sums + (size_t)row * p->sums_stride + n, lanes, sum);
+        _mm512_mask_storeu_epi32(p->sums + (size_t)row * p->sums_stride + n, lanes, exact_i8(p, row, sum));
         return;
     }
-    __m512 scale = _mm512_mul_ps(_mm512_set1_ps(p->x->scales[row]), _mm512_loadu_ps(p->w->scales + n));
-    finish(_mm512_mul_ps(scale, _mm512_cvtepi32_ps(sum)), p->y + (size_t)row * p->y_stride + n,
+    finish(scaled_i8(p, row, n, sum), p->y + (size_t)row * p->y_stride + n,
            p->epilogue.bias ? p->epilogue.bias + n : NULL, lanes, &p->epilogue);
+}
+
+// Rows `row` and row + 1 of x are the planes of one row of y. What y held comes before the bias.
+MK_INLINE void store_planes_i8(const product_i8 *p, int32_t row, int32_t panel, __m512i coarse, __m512i fine) {
+    int32_t n = panel * MK_PANEL;
+    __mmask16 lanes = mk_lanes(p->w->rows - n);
+    float *y = p->y + (size_t)(row / 2) * p->y_stride + n;
+    __m512 v = _mm512_add_ps(scaled_i8(p, row, n, coarse), scaled_i8(p, row + 1, n, fine));
+    if (p->epilogue.accumulate) v = _mm512_add_ps(_mm512_maskz_loadu_ps(lanes, y), v);
+    if (p->epilogue.bias) v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(lanes, p->epilogue.bias + n));
+    v = mk_clamp512(v, _mm512_set1_ps(p->epilogue.low), _mm512_set1_ps(p->epilogue.high));
+    _mm512_mask_storeu_ps(y, lanes, v);
 }
 
 // sums += one group of four columns, for every row and panel of the tile; x and w stand at that group.
@@ -106,10 +127,13 @@ MK_INLINE void tile_i8(const product_i8 *p, int32_t row, int32_t panel, const in
     for (int32_t r = 0; r < rows; r++) {
 #pragma clang loop unroll(full)
         for (int32_t c = 0; c < panels; c++) {
-            __m512i sum = sums[r][c][0];
 #pragma clang loop unroll(full)
-            for (int32_t s = 1; s < splits; s++) sum = _mm512_add_epi32(sum, sums[r][c][s]);
-            store_i8(p, row + r, panel + c, sum);
+            for (int32_t s = 1; s < splits; s++) sums[r][c][0] = _mm512_add_epi32(sums[r][c][0], sums[r][c][s]);
+            if (p->planes == 1) {
+                store_i8(p, row + r, panel + c, sums[r][c][0]);
+            } else if (r % 2 == 1) {
+                store_planes_i8(p, row + r - 1, panel + c, sums[r - 1][c][0], sums[r][c][0]);
+            }
         }
     }
 }
@@ -128,10 +152,11 @@ TILES(TILES_I8_OF)
 static void (*const tiles_i8[tile_rows][tile_panels])(const product_i8 *, int32_t, int32_t) = {TILES(NAMES_I8_OF)};
 
 // Rows in tiles of nearly equal height: 17 rows go as 6, 6, 5, so that no tile of one row reads W again for itself.
+// Planes stay together: 18 rows of two planes go as 6, 6, 6, 10 as 6, 4.
 static void panels_i8(const product_i8 *p, int32_t begin, int32_t end, int32_t panel, int32_t panels) {
     int32_t left = (end - begin + tile_rows - 1) / tile_rows;
     for (int32_t row = begin; row < end; left--) {
-        int32_t rows = (end - row + left - 1) / left;
+        int32_t rows = ((end - row) / p->planes + left - 1) / left * p->planes;
         tiles_i8[rows - 1][panels - 1](p, row, panel);
         row += rows;
     }
@@ -151,13 +176,22 @@ static void multiply_i8(const product_i8 *p, int32_t m, int32_t panel_begin, int
 
 void mk_avx512vnni_matmul_i8(const mk_activations_i8 *x, int32_t m, const mk_weights_i8 *w, int32_t panel_begin,
                              int32_t panel_end, float *y, int32_t y_stride, mk_epilogue epilogue) {
-    product_i8 p = {.x = x, .w = w, .groups = mk_groups(w->columns), .y = y, .y_stride = y_stride, .epilogue = epilogue};
+    product_i8 p = {.x = x, .w = w, .groups = mk_groups(w->columns), .planes = 1,
+                    .y = y, .y_stride = y_stride, .epilogue = epilogue};
     multiply_i8(&p, m, panel_begin, panel_end);
+}
+
+void mk_avx512vnni_matmul_planes_i8(const mk_activations_i8 *x, int32_t m, const mk_weights_i8 *w, int32_t panel_begin,
+                                    int32_t panel_end, float *y, int32_t y_stride, mk_epilogue epilogue) {
+    product_i8 p = {.x = x, .w = w, .groups = mk_groups(w->columns), .planes = 2,
+                    .y = y, .y_stride = y_stride, .epilogue = epilogue};
+    multiply_i8(&p, 2 * m, panel_begin, panel_end);
 }
 
 void mk_avx512vnni_sums_i8(const mk_activations_i8 *x, int32_t m, const mk_weights_i8 *w, int32_t panel_begin,
                            int32_t panel_end, int32_t *sums, int32_t sums_stride) {
-    product_i8 p = {.x = x, .w = w, .groups = mk_groups(w->columns), .sums = sums, .sums_stride = sums_stride};
+    product_i8 p = {.x = x, .w = w, .groups = mk_groups(w->columns), .planes = 1,
+                    .sums = sums, .sums_stride = sums_stride};
     multiply_i8(&p, m, panel_begin, panel_end);
 }
 

@@ -41,7 +41,12 @@ static bool has_dot(void) { return getauxval(AT_HWCAP) & HWCAP_ASIMDDP; }
 
 void mk_neon_matmul_i8(const mk_activations_i8 *x, int32_t m, const mk_weights_i8 *w, int32_t panel_begin,
                        int32_t panel_end, float *y, int32_t y_stride, mk_epilogue epilogue) {
-    (has_dot() ? dot_matmul : plain_matmul)(x, m, w, panel_begin, panel_end, y, y_stride, epilogue);
+    (has_dot() ? dot_matmul : plain_matmul)(x, 1, m, w, panel_begin, panel_end, y, y_stride, epilogue);
+}
+
+void mk_neon_matmul_planes_i8(const mk_activations_i8 *x, int32_t m, const mk_weights_i8 *w, int32_t panel_begin,
+                              int32_t panel_end, float *y, int32_t y_stride, mk_epilogue epilogue) {
+    (has_dot() ? dot_matmul : plain_matmul)(x, 2, m, w, panel_begin, panel_end, y, y_stride, epilogue);
 }
 
 void mk_neon_sums_i8(const mk_activations_i8 *x, int32_t m, const mk_weights_i8 *w, int32_t panel_begin,

@@ -16,6 +16,11 @@ static void panel_sums(const int8_t *x, const int8_t *panel, int32_t groups, int
     }
 }
 
+// The product of row `row` of x with output n from its integer sum: the scales are multiplied first.
+static float product_of(const mk_activations_i8 *x, int32_t row, const mk_weights_i8 *w, int32_t n, int32_t sum) {
+    return x->scales[row] * w->scales[n] * (float)sum;
+}
+
 static float finish(float product, int32_t n, float held, const mk_epilogue *epilogue) {
     float v = epilogue->bias ? product + epilogue->bias[n] : product;
     if (epilogue->accumulate) v = held + v;
@@ -32,8 +37,28 @@ void mk_scalar_matmul_i8(const mk_activations_i8 *x, int32_t m, const mk_weights
             panel_sums(x->values + (size_t)row * x->stride, weights, groups, sums);
             float *out = y + (size_t)row * y_stride;
             for (int32_t n = panel * MK_PANEL; n < last && n < (panel + 1) * MK_PANEL; n++) {
-                float scale = x->scales[row] * w->scales[n];
-                out[n] = finish(scale * (float)sums[n % MK_PANEL], n, out[n], &epilogue);
+                out[n] = finish(product_of(x, row, w, n, sums[n % MK_PANEL]), n, out[n], &epilogue);
+            }
+        }
+    }
+}
+
+void mk_scalar_matmul_planes_i8(const mk_activations_i8 *x, int32_t m, const mk_weights_i8 *w, int32_t panel_begin,
+                                int32_t panel_end, float *y, int32_t y_stride, mk_epilogue epilogue) {
+    int32_t groups = mk_groups(w->columns), last = mk_last_row(w->rows, panel_end);
+    for (int32_t panel = panel_begin; panel < panel_end; panel++) {
+        const int8_t *weights = w->data + (size_t)panel * groups * MK_PANEL * MK_GROUP;
+        for (int32_t row = 0; row < m; row++) {
+            int32_t coarse[MK_PANEL], fine[MK_PANEL];
+            panel_sums(x->values + (size_t)2 * row * x->stride, weights, groups, coarse);
+            panel_sums(x->values + (size_t)(2 * row + 1) * x->stride, weights, groups, fine);
+            float *out = y + (size_t)row * y_stride;
+            for (int32_t n = panel * MK_PANEL; n < last && n < (panel + 1) * MK_PANEL; n++) {
+                float v = product_of(x, 2 * row, w, n, coarse[n % MK_PANEL]) +
+                          product_of(x, 2 * row + 1, w, n, fine[n % MK_PANEL]);
+                if (epilogue.accumulate) v = out[n] + v;
+                if (epilogue.bias) v += epilogue.bias[n];
+                out[n] = mk_clamp(v, epilogue.low, epilogue.high);
             }
         }
     }

@@ -7,6 +7,9 @@
 #define MK_DECLARE_PATH(path)                                                                                          \
     void mk_##path##_matmul_i8(const mk_activations_i8 *x, int32_t m, const mk_weights_i8 *w, int32_t panel_begin,     \
                                int32_t panel_end, float *y, int32_t y_stride, mk_epilogue epilogue);                   \
+    void mk_##path##_matmul_planes_i8(const mk_activations_i8 *x, int32_t m, const mk_weights_i8 *w,                   \
+                                      int32_t panel_begin, int32_t panel_end, float *y, int32_t y_stride,              \
+                                      mk_epilogue epilogue);                                                           \
     void mk_##path##_sums_i8(const mk_activations_i8 *x, int32_t m, const mk_weights_i8 *w, int32_t panel_begin,       \
                              int32_t panel_end, int32_t *sums, int32_t sums_stride);                                   \
     void mk_##path##_matmul_f32(const float *x, int32_t x_stride, int32_t m, const mk_weights_f32 *w,                  \
@@ -14,6 +17,8 @@
                                 mk_epilogue epilogue);                                                                 \
     void mk_##path##_quantize_rows(const float *x, int32_t x_stride, int32_t begin, int32_t end,                       \
                                    mk_activations_i8 *out);                                                            \
+    void mk_##path##_quantize_planes(const float *x, int32_t x_stride, int32_t begin, int32_t end,                     \
+                                     mk_activations_i8 *out);                                                          \
     void mk_##path##_quantize_rows_with_scale(const float *x, int32_t x_stride, int32_t begin, int32_t end,            \
                                               float scale, float inverse_scale, mk_activations_i8 *out);               \
     float mk_##path##_max_abs(const float *x, size_t count);                                                           \

@@ -1,11 +1,11 @@
 // Thread pool: one job at a time, nothing allocated after creation.
 //
-// A job is a number of chunks that the caller and the workers claim from a counter. A worker joins while the job is open; the
-// caller closes it when no chunk is left and waits only for workers that are inside. So a worker that sleeps or
-// lacks a processor delays nothing: at worst the caller does all the work itself.
+// A job is a number of chunks that the caller and the workers claim from a counter. A worker joins while the job is
+// open; the caller closes it when no chunk is left and waits only for workers that are inside. So a worker that sleeps
+// or lacks a processor delays nothing: at worst the caller does all the work itself.
 //
-// Invariants. The job's fields are written only while `inside` is 0 and not open, and before it opens (release); a worker
-// reads them after joining (acquire). `generation` counts jobs, and tells waiting workers that there is one.
+// Invariants. The job's fields are written only while `inside` is 0 and not open, and before it opens (release); a
+// worker reads them after joining (acquire). `generation` counts jobs, and tells waiting workers that there is one.
 // Whoever sleeps on a futex says so first (`sleepers`, `caller_sleeps`), so that nobody pays for a system call when all
 // are awake; sequential consistency of that pair of words excludes the lost wake-up.
 // Failure: mk_pool_create returns NULL with errno when memory or threads run out.
@@ -172,19 +172,14 @@ void mk_pool_run_chunks(mk_pool *pool, int32_t chunks, void (*body)(void *contex
     while (inside != 0) inside = wait_for_change(&pool->inside, inside, &pool->caller_sleeps, &pool->spins);
 }
 
-typedef struct {
-    void (*body)(void *context, int32_t part, int32_t parts);
-    void *context;
-} parts_job;
-
-static void run_part(void *context, mk_chunk chunk) {
-    const parts_job *job = context;
-    job->body(job->context, chunk.index, chunk.count);
-}
-
-void mk_pool_run(mk_pool *pool, void (*body)(void *context, int32_t part, int32_t parts), void *context) {
-    parts_job job = {body, context};
-    mk_pool_run_chunks(pool, mk_pool_threads(pool), run_part, &job);
+void mk_pool_run_work(mk_pool *pool, int64_t work, int32_t units, void (*body)(void *context, mk_chunk chunk),
+                      void *context) {
+    const int32_t threads = mk_pool_threads(pool);
+    int64_t chunks = (int64_t)threads * MK_CHUNKS_A_THREAD;
+    if (chunks > work / MK_WORK_WORTH_A_CHUNK) chunks = work / MK_WORK_WORTH_A_CHUNK;
+    if (chunks > units) chunks = units;
+    const bool is_alone = threads == 1 || work < MK_WORK_WORTH_A_THREAD || chunks < 2;
+    mk_pool_run_chunks(pool, is_alone ? 1 : (int32_t)chunks, body, context);
 }
 
 // ---- Life ------------------------------------------------------------------------------------------------------

@@ -23,14 +23,28 @@ float mk_avx2_max_abs(const float *x, size_t count) {
     return mk_maximum256(_mm256_max_ps(_mm256_max_ps(maxima[0], maxima[1]), _mm256_max_ps(maxima[2], maxima[3])));
 }
 
-// clamp(round-half-even(v * factor), -127, 127) of eight elements from x, NaN and absent ones as 0.
-MK_INLINE __m256i quantize_8(const float *x, int64_t remaining, __m256 factor) {
-    if (remaining <= 0) return _mm256_setzero_si256();
-    __m256 v = _mm256_mul_ps(_mm256_maskload_ps(x, mk_lanes8(remaining)), factor);
+// Eight elements from x, absent ones as 0.
+MK_INLINE __m256 values_8(const float *x, int64_t remaining) { return _mm256_maskload_ps(x, mk_lanes8(remaining)); }
+
+// clamp(round-half-even(v), -127, 127), NaN as 0.
+MK_INLINE __m256i quantize_8(__m256 v) {
     __m256 number = _mm256_cmp_ps(v, v, _CMP_ORD_Q);
     v = mk_clamp256(v, _mm256_set1_ps(-127.0f), _mm256_set1_ps(127.0f));
     v = _mm256_round_ps(_mm256_and_ps(v, number), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
     return _mm256_cvttps_epi32(v);
+}
+
+// Sixteen integers as bytes. Packing works within halves: reorder to low 0-7, high 0-7 in between.
+MK_INLINE void store_16(int8_t *values, __m256i low, __m256i high) {
+    __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(low, high), 0xd8);
+    __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+    _mm_store_si128((__m128i *)values, bytes);
+}
+
+MK_INLINE int32_t sum_of(__m256i v) {
+    __m128i four = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+    __m128i two = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4e));
+    return _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32(two, 0xb1)));
 }
 
 static void quantize_row(const float *x, int32_t row, float inverse, mk_activations_i8 *out) {
@@ -38,17 +52,12 @@ static void quantize_row(const float *x, int32_t row, float inverse, mk_activati
     const __m256 factor = _mm256_set1_ps(inverse);
     __m256i sum = _mm256_setzero_si256();
     for (int32_t k = 0; k < out->stride; k += 16) {
-        __m256i low = quantize_8(x + k, out->columns - k, factor);
-        __m256i high = quantize_8(x + k + 8, out->columns - k - 8, factor);
+        __m256i low = quantize_8(_mm256_mul_ps(values_8(x + k, out->columns - k), factor));
+        __m256i high = quantize_8(_mm256_mul_ps(values_8(x + k + 8, out->columns - k - 8), factor));
         sum = _mm256_add_epi32(sum, _mm256_add_epi32(low, high));
-        // Packing works within halves: reorder to low 0-7, high 0-7 in between.
-        __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(low, high), 0xd8);
-        __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
-        _mm_store_si128((__m128i *)(values + k), bytes);
+        store_16(values + k, low, high);
     }
-    __m128i four = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
-    __m128i two = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4e));
-    out->sums[row] = _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32(two, 0xb1)));
+    out->sums[row] = sum_of(sum);
 }
 
 void mk_avx2_quantize_rows(const float *x, int32_t x_stride, int32_t begin, int32_t end, mk_activations_i8 *out) {
@@ -57,6 +66,46 @@ void mk_avx2_quantize_rows(const float *x, int32_t x_stride, int32_t begin, int3
         mk_scaling scaling = mk_scaling_of(mk_avx2_max_abs(source, (size_t)out->columns));
         out->scales[row] = scaling.scale;
         quantize_row(source, row, scaling.inverse, out);
+    }
+}
+
+// Both planes of sixteen elements, and their sums.
+MK_INLINE void planes_16(__m256 low, __m256 high, __m256 factor, __m256 unscale, int8_t *coarse, int8_t *fine,
+                         __m256i sums[2]) {
+    const __m256 values[2] = {low, high}, steps = _mm256_set1_ps(MK_FINE_STEPS);
+    __m256i q1[2], q2[2];
+#pragma clang loop unroll(full)
+    for (int32_t half = 0; half < 2; half++) {
+        q1[half] = quantize_8(_mm256_mul_ps(values[half], factor));
+        __m256 left = _mm256_sub_ps(_mm256_mul_ps(values[half], unscale), _mm256_cvtepi32_ps(q1[half]));
+        q2[half] = quantize_8(_mm256_mul_ps(left, steps));
+    }
+    store_16(coarse, q1[0], q1[1]);
+    store_16(fine, q2[0], q2[1]);
+    sums[0] = _mm256_add_epi32(sums[0], _mm256_add_epi32(q1[0], q1[1]));
+    sums[1] = _mm256_add_epi32(sums[1], _mm256_add_epi32(q2[0], q2[1]));
+}
+
+void mk_avx2_quantize_planes(const float *x, int32_t x_stride, int32_t begin, int32_t end, mk_activations_i8 *out) {
+    for (int32_t row = begin; row < end; row++) {
+        const float *source = x + (size_t)row * x_stride;
+        const mk_scaling scaling = mk_scaling_of(mk_avx2_max_abs(source, (size_t)out->columns));
+        const __m256 factor = _mm256_set1_ps(scaling.inverse), unscale = _mm256_set1_ps(1.0f / scaling.scale);
+        const int32_t columns = out->columns, stride = out->stride;
+        int8_t *coarse = out->values + (size_t)2 * row * stride, *fine = coarse + stride;
+        __m256i sums[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+        int32_t k = 0;
+        for (; k + 16 <= columns; k += 16) {
+            planes_16(_mm256_loadu_ps(source + k), _mm256_loadu_ps(source + k + 8), factor, unscale, coarse + k,
+                      fine + k, sums);
+        }
+        for (; k < stride; k += 16) {
+            planes_16(values_8(source + k, columns - k), values_8(source + k + 8, columns - k - 8), factor, unscale,
+                      coarse + k, fine + k, sums);
+        }
+        out->scales[2 * row] = scaling.scale;
+        out->scales[2 * row + 1] = scaling.scale / MK_FINE_STEPS;
+        for (int32_t plane = 0; plane < 2; plane++) out->sums[2 * row + plane] = sum_of(sums[plane]);
     }
 }
 

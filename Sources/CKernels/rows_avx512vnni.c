@@ -68,6 +68,40 @@ void mk_avx512vnni_quantize_rows(const float *x, int32_t x_stride, int32_t begin
     }
 }
 
+// Both planes of sixteen elements, and their sums.
+MK_INLINE void planes_16(__m512 v, __m512 factor, __m512 unscale, int8_t *coarse, int8_t *fine, __m512i sums[2]) {
+    __m512i q1 = quantize_16(_mm512_mul_ps(v, factor));
+    __m512 left = _mm512_sub_ps(_mm512_mul_ps(v, unscale), _mm512_cvtepi32_ps(q1));
+    __m512i q2 = quantize_16(_mm512_mul_ps(left, _mm512_set1_ps(MK_FINE_STEPS)));
+    _mm_store_si128((__m128i *)coarse, _mm512_cvtepi32_epi8(q1));
+    _mm_store_si128((__m128i *)fine, _mm512_cvtepi32_epi8(q2));
+    sums[0] = _mm512_add_epi32(sums[0], q1);
+    sums[1] = _mm512_add_epi32(sums[1], q2);
+}
+
+void mk_avx512vnni_quantize_planes(const float *x, int32_t x_stride, int32_t begin, int32_t end,
+                                   mk_activations_i8 *out) {
+    for (int32_t row = begin; row < end; row++) {
+        const float *source = x + (size_t)row * x_stride;
+        const mk_scaling scaling = mk_scaling_of(mk_avx512vnni_max_abs(source, (size_t)out->columns));
+        const __m512 factor = _mm512_set1_ps(scaling.inverse), unscale = _mm512_set1_ps(1.0f / scaling.scale);
+        const int32_t columns = out->columns, stride = out->stride;
+        int8_t *coarse = out->values + (size_t)2 * row * stride, *fine = coarse + stride;
+        __m512i sums[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
+        int32_t k = 0;
+        for (; k + 16 <= columns; k += 16) {
+            planes_16(_mm512_loadu_ps(source + k), factor, unscale, coarse + k, fine + k, sums);
+        }
+        for (; k < stride; k += 16) {
+            __m512 v = _mm512_maskz_loadu_ps(k < columns ? mk_lanes(columns - k) : 0, source + k);
+            planes_16(v, factor, unscale, coarse + k, fine + k, sums);
+        }
+        out->scales[2 * row] = scaling.scale;
+        out->scales[2 * row + 1] = scaling.scale / MK_FINE_STEPS;
+        for (int32_t plane = 0; plane < 2; plane++) out->sums[2 * row + plane] = _mm512_reduce_add_epi32(sums[plane]);
+    }
+}
+
 void mk_avx512vnni_quantize_rows_with_scale(const float *x, int32_t x_stride, int32_t begin, int32_t end, float scale,
                                             float inverse_scale, mk_activations_i8 *out) {
     for (int32_t row = begin; row < end; row++) {

@@ -18,23 +18,28 @@ float mk_neon_max_abs(const float *x, size_t count) {
     return vmaxvq_f32(vmaxq_f32(vmaxq_f32(maxima[0], maxima[1]), vmaxq_f32(maxima[2], maxima[3])));
 }
 
-// clamp(round-half-even(v * factor), -127, 127) of four elements from x; vcvtn gives 0 for NaN, and absent elements are 0.
-MK_INLINE int32x4_t quantize_4(const float *x, int64_t remaining, float factor) {
-    float32x4_t v = vmulq_n_f32(mk_load4(x, remaining, 0), factor);
+// Elements k ... k + 3 of a row of `columns`, absent ones as 0.
+MK_INLINE float32x4_t values_4(const float *x, int32_t k, int32_t columns) {
+    return mk_load4(x + mk_min_i32(k, columns), columns - k, 0);
+}
+
+// clamp(round-half-even(v), -127, 127); vcvtn gives 0 for NaN.
+MK_INLINE int32x4_t quantize_4(float32x4_t v) {
     return vcvtnq_s32_f32(mk_clamp4(v, vdupq_n_f32(-127.0f), vdupq_n_f32(127.0f)));
+}
+
+MK_INLINE void store_8(int8_t *values, int32x4_t low, int32x4_t high) {
+    vst1_s8(values, vmovn_s16(vcombine_s16(vmovn_s32(low), vmovn_s32(high))));
 }
 
 static void quantize_row(const float *x, int32_t row, float inverse, mk_activations_i8 *out) {
     int8_t *values = out->values + (size_t)row * out->stride;
     int32x4_t sum = vdupq_n_s32(0);
     for (int32_t k = 0; k < out->stride; k += 8) {
-        int32x4_t low = vdupq_n_s32(0), high = vdupq_n_s32(0);
-        if (k < out->columns) {
-            low = quantize_4(x + k, out->columns - k, inverse);
-            high = quantize_4(x + mk_min_i32(k + 4, out->columns), out->columns - k - 4, inverse);
-        }
+        int32x4_t low = quantize_4(vmulq_n_f32(values_4(x, k, out->columns), inverse));
+        int32x4_t high = quantize_4(vmulq_n_f32(values_4(x, k + 4, out->columns), inverse));
         sum = vaddq_s32(sum, vaddq_s32(low, high));
-        vst1_s8(values + k, vmovn_s16(vcombine_s16(vmovn_s32(low), vmovn_s32(high))));
+        store_8(values + k, low, high);
     }
     out->sums[row] = vaddvq_s32(sum);
 }
@@ -45,6 +50,33 @@ void mk_neon_quantize_rows(const float *x, int32_t x_stride, int32_t begin, int3
         mk_scaling scaling = mk_scaling_of(mk_neon_max_abs(source, (size_t)out->columns));
         out->scales[row] = scaling.scale;
         quantize_row(source, row, scaling.inverse, out);
+    }
+}
+
+void mk_neon_quantize_planes(const float *x, int32_t x_stride, int32_t begin, int32_t end, mk_activations_i8 *out) {
+    for (int32_t row = begin; row < end; row++) {
+        const float *source = x + (size_t)row * x_stride;
+        const mk_scaling scaling = mk_scaling_of(mk_neon_max_abs(source, (size_t)out->columns));
+        const float unscale = 1.0f / scaling.scale;
+        int8_t *coarse = out->values + (size_t)2 * row * out->stride, *fine = coarse + out->stride;
+        int32x4_t coarse_sum = vdupq_n_s32(0), fine_sum = vdupq_n_s32(0);
+        for (int32_t k = 0; k < out->stride; k += 8) {
+            int32x4_t q1[2], q2[2];
+            for (int32_t half = 0; half < 2; half++) {
+                float32x4_t v = values_4(source, k + 4 * half, out->columns);
+                q1[half] = quantize_4(vmulq_n_f32(v, scaling.inverse));
+                float32x4_t left = vsubq_f32(vmulq_n_f32(v, unscale), vcvtq_f32_s32(q1[half]));
+                q2[half] = quantize_4(vmulq_n_f32(left, MK_FINE_STEPS));
+                coarse_sum = vaddq_s32(coarse_sum, q1[half]);
+                fine_sum = vaddq_s32(fine_sum, q2[half]);
+            }
+            store_8(coarse + k, q1[0], q1[1]);
+            store_8(fine + k, q2[0], q2[1]);
+        }
+        out->scales[2 * row] = scaling.scale;
+        out->scales[2 * row + 1] = scaling.scale / MK_FINE_STEPS;
+        out->sums[2 * row] = vaddvq_s32(coarse_sum);
+        out->sums[2 * row + 1] = vaddvq_s32(fine_sum);
     }
 }
 

@@ -26,6 +26,25 @@ void mk_scalar_quantize_rows(const float *x, int32_t x_stride, int32_t begin, in
     }
 }
 
+void mk_scalar_quantize_planes(const float *x, int32_t x_stride, int32_t begin, int32_t end, mk_activations_i8 *out) {
+    for (int32_t row = begin; row < end; row++) {
+        const float *source = x + (size_t)row * x_stride;
+        const mk_scaling scaling = mk_scaling_of(mk_max_abs(source, (size_t)out->columns));
+        const float unscale = 1.0f / scaling.scale;
+        quantize_row(source, 2 * row, scaling.inverse, out);
+        int8_t *coarse = out->values + (size_t)2 * row * out->stride, *fine = coarse + out->stride;
+        int32_t sum = 0;
+        for (int32_t k = 0; k < out->columns; k++) {
+            fine[k] = mk_round_i8((source[k] * unscale - (float)coarse[k]) * MK_FINE_STEPS);
+            sum += fine[k];
+        }
+        memset(fine + out->columns, 0, (size_t)(out->stride - out->columns));
+        out->scales[2 * row] = scaling.scale;
+        out->scales[2 * row + 1] = scaling.scale / MK_FINE_STEPS;
+        out->sums[2 * row + 1] = sum;
+    }
+}
+
 void mk_scalar_quantize_rows_with_scale(const float *x, int32_t x_stride, int32_t begin, int32_t end, float scale,
                                         float inverse_scale, mk_activations_i8 *out) {
     for (int32_t row = begin; row < end; row++) {
@@ -83,7 +102,7 @@ static void attend(const float *query, const float *keys, const float *values, i
 }
 
 void mk_scalar_attention(const mk_attention *job, int32_t begin, int32_t end) {
-    int32_t size = job->head_size, stride = job->kv_heads * size, sharing = job->heads / job->kv_heads;
+    int32_t size = job->head_size, stride = job->position_stride, sharing = job->heads / job->kv_heads;
     for (int32_t row = begin; row < end; row++) {
         const mk_attention_row *past = &job->rows[row];
         for (int32_t head = 0; head < job->heads; head++) {

@@ -18,6 +18,15 @@ static inline int32_t mk_max_i32(int32_t a, int32_t b) { return a > b ? a : b; }
 static inline int32_t mk_panels(int32_t rows) { return rows / MK_PANEL + (rows % MK_PANEL != 0); }
 static inline int32_t mk_groups(int32_t columns) { return columns / MK_GROUP + (columns % MK_GROUP != 0); }
 
+// Rows `first` and after.
+static inline mk_activations_i8 mk_rows_from(const mk_activations_i8 *x, int32_t first) {
+    mk_activations_i8 rows = *x;
+    rows.values += (size_t)first * (size_t)x->stride;
+    rows.scales += first;
+    rows.sums += first;
+    return rows;
+}
+
 // The rows of W in panels begin ..< end: what a matrix product may write of y.
 static inline int32_t mk_last_row(int32_t rows, int32_t panel_end) {
     return panel_end > rows / MK_PANEL ? rows : panel_end * MK_PANEL;
@@ -31,8 +40,8 @@ static inline float mk_clamp(float v, float low, float high) { return v < low ? 
 // Below this a row counts as zeros: 127 / maximum would overflow, and no model has such a row.
 #define MK_SMALLEST_MAXIMUM 1e-30f
 
-// Maximum of a row -> (scale, 127 / maximum). An infinite maximum counts as the largest finite number, so that infinities
-// saturate instead of making every neighbour NaN.
+// Maximum of a row -> (scale, 127 / maximum). An infinite maximum counts as the largest finite number, so that
+// infinities saturate instead of making every neighbour NaN.
 typedef struct {
     float scale, inverse;
 } mk_scaling;
@@ -42,6 +51,10 @@ static inline mk_scaling mk_scaling_of(float maximum) {
     float finite = maximum > 3.40282347e38f ? 3.40282347e38f : maximum;
     return (mk_scaling){finite / 127.0f, 127.0f / finite};
 }
+
+// The second of two planes counts in steps of 1 / 254 of the first's: half a step, the most that rounding leaves, is
+// 127 of them.
+#define MK_FINE_STEPS 254.0f
 
 // clamp(round-half-even(v), -127, 127); NaN gives 0. Adding 1.5 * 2^23 pushes the fraction out of the mantissa, and the
 // addition itself rounds half to even.

@@ -2,11 +2,6 @@
 #include "pool.h"
 #include "training.h"
 
-// Below this much arithmetic a second thread costs more than it brings.
-#define WORTH_A_THREAD (1 << 17)
-#define CHUNKS_A_THREAD 8
-#define WORK_OF_AN_ELEMENT 8
-
 static const mk_training_table *training(const mk_table *table) {
 #if defined(__x86_64__)
     if (table->path == MK_AVX512VNNI) return &mk_avx512_training_table;
@@ -15,18 +10,6 @@ static const mk_training_table *training(const mk_table *table) {
     (void)table;
     return &mk_portable_training_table;
 }
-
-static void run(mk_pool *pool, int64_t work, int32_t units, void (*body)(void *job, mk_chunk chunk), void *job) {
-    if (work < WORTH_A_THREAD || mk_pool_threads(pool) == 1 || units < 2) {
-        body(job, (mk_chunk){0, 1, 0});
-        return;
-    }
-    const int32_t most = mk_pool_threads(pool) * CHUNKS_A_THREAD;
-    mk_pool_run_chunks(pool, units < most ? units : most, body, job);
-}
-
-static int32_t from(int32_t units, mk_chunk chunk) { return (int32_t)((int64_t)units * chunk.index / chunk.count); }
-static int32_t to(int32_t units, mk_chunk chunk) { return (int32_t)((int64_t)units * (chunk.index + 1) / chunk.count); }
 
 // ---- Products --------------------------------------------------------------------------------------------------
 
@@ -42,7 +25,8 @@ typedef struct {
 static void products_part(void *context, mk_chunk chunk) {
     const products_job *job = context;
     const int32_t units = job->count * job->blocks;
-    for (int32_t unit = from(units, chunk); unit < to(units, chunk); unit++) {
+    const mk_range range = mk_range_of(units, chunk, 1);
+    for (int32_t unit = range.begin; unit < range.end; unit++) {
         const mk_product *product = &job->products[unit / job->blocks];
         const int32_t begin = unit % job->blocks * BLOCK;
         if (begin >= product->n) continue;
@@ -58,7 +42,7 @@ void mk_run_products(mk_pool *pool, const mk_table *table, const mk_product *pro
         if (products[i].n > widest) widest = products[i].n;
     }
     products_job job = {training(table), products, count, (widest + BLOCK - 1) / BLOCK};
-    run(pool, work, job.count * job.blocks, products_part, &job);
+    mk_pool_run_work(pool, work, job.count * job.blocks, products_part, &job);
 }
 
 // ---- Rows ------------------------------------------------------------------------------------------------------
@@ -77,7 +61,8 @@ typedef struct {
 #define ROWS(name, call)                                                                                               \
     static void name##_part(void *context, mk_chunk chunk) {                                                           \
         const rows_job *job = context;                                                                                 \
-        for (int32_t i = from(job->m, chunk); i < to(job->m, chunk); i++) {                                            \
+        const mk_range rows = mk_range_of(job->m, chunk, 1);                                                           \
+        for (int32_t i = rows.begin; i < rows.end; i++) {                                                              \
             const float *x = job->x + (size_t)i * job->x_stride, *dy = job->dy + (size_t)i * job->dy_stride;           \
             float *y = job->y + (size_t)i * job->y_stride;                                                             \
             (void)dy;                                                                                                  \
@@ -94,7 +79,7 @@ ROWS(quick_gelu_gradient, job->table->quick_gelu_gradient(x, job->columns, dy, y
 ROWS(gelu_gradient, job->table->gelu_gradient(x, job->columns, dy, y))
 ROWS(layer_norm_gradient, job->table->layer_norm_gradient(x, job->weight, job->columns, job->epsilon, dy, y))
 
-static int64_t work_of(const rows_job *job) { return (int64_t)job->m * job->columns * WORK_OF_AN_ELEMENT; }
+static int64_t work_of(const rows_job *job) { return (int64_t)job->m * job->columns * MK_WORK_OF_AN_ELEMENT; }
 
 // Runs `part` on m rows; the weight is a norm's or the scales, where the kernel has one.
 static void run_rows(mk_pool *pool, void (*part)(void *job, mk_chunk chunk), const mk_table *table, const float *x,
@@ -102,7 +87,7 @@ static void run_rows(mk_pool *pool, void (*part)(void *job, mk_chunk chunk), con
                      int32_t dy_stride, float *y, int32_t y_stride) {
     rows_job job = {.table = training(table), .x = x, .x_stride = x_stride, .dy = dy, .dy_stride = dy_stride,
                     .weight = weight, .y = y, .y_stride = y_stride, .columns = columns, .m = m, .epsilon = epsilon};
-    run(pool, work_of(&job), m, part, &job);
+    mk_pool_run_work(pool, work_of(&job), m, part, &job);
 }
 
 void mk_run_scale_columns(mk_pool *pool, const mk_table *table, const float *x, int32_t x_stride, int32_t m,
@@ -122,11 +107,11 @@ void mk_run_swiglu_gradient(mk_pool *pool, const mk_table *table, const float *x
                             int32_t dx_stride) {
     rows_job job = {.table = training(table), .x = x, .x_stride = x_stride, .dy = dy, .dy_stride = dy_stride,
                     .weight = scales, .y = dx, .y_stride = dx_stride, .columns = panels, .m = m};
-    run(pool, work_of(&job) * 32, m, swiglu_gradient_part, &job);
+    mk_pool_run_work(pool, work_of(&job) * 32, m, swiglu_gradient_part, &job);
 }
 
-void mk_run_silu_rows(mk_pool *pool, const mk_table *table, const float *x, int32_t x_stride, int32_t columns, int32_t m,
-                      float *y, int32_t y_stride) {
+void mk_run_silu_rows(mk_pool *pool, const mk_table *table, const float *x, int32_t x_stride, int32_t columns,
+                      int32_t m, float *y, int32_t y_stride) {
     run_rows(pool, silu_row_part, table, x, x_stride, NULL, 0, columns, m, x, 0, y, y_stride);
 }
 
@@ -155,7 +140,8 @@ void mk_run_layer_norm_gradient(mk_pool *pool, const mk_table *table, const floa
 
 static void cross_entropy_part(void *context, mk_chunk chunk) {
     const rows_job *job = context;
-    for (int32_t i = from(job->m, chunk); i < to(job->m, chunk); i++) {
+    const mk_range rows = mk_range_of(job->m, chunk, 1);
+    for (int32_t i = rows.begin; i < rows.end; i++) {
         job->losses[i] = job->table->cross_entropy(job->y + (size_t)i * job->y_stride, job->columns, job->targets[i],
                                                    job->dy[i], job->weight);
     }
@@ -165,12 +151,13 @@ void mk_run_cross_entropy(mk_pool *pool, const mk_table *table, float *logits, i
                           int32_t m, const int32_t *targets, const float *weights, const float *scales, double *losses) {
     rows_job job = {.table = training(table), .dy = weights, .weight = scales, .y = logits, .y_stride = stride,
                     .columns = columns, .m = m, .targets = targets, .losses = losses};
-    run(pool, work_of(&job), m, cross_entropy_part, &job);
+    mk_pool_run_work(pool, work_of(&job), m, cross_entropy_part, &job);
 }
 
 static void round_rows_part(void *context, mk_chunk chunk) {
     const rows_job *job = context;
-    for (int32_t i = from(job->m, chunk); i < to(job->m, chunk); i++) {
+    const mk_range rows = mk_range_of(job->m, chunk, 1);
+    for (int32_t i = rows.begin; i < rows.end; i++) {
         float *row = job->y + (size_t)i * job->y_stride;
         const mk_scaling scaling = mk_scaling_of(mk_max_abs(row, (size_t)job->columns));
         for (int32_t j = 0; j < job->columns; j++) row[j] = (float)mk_round_i8(row[j] * scaling.inverse) * scaling.scale;
@@ -179,12 +166,13 @@ static void round_rows_part(void *context, mk_chunk chunk) {
 
 void mk_run_round_rows(mk_pool *pool, float *x, int32_t x_stride, int32_t columns, int32_t m) {
     rows_job job = {.y = x, .y_stride = x_stride, .columns = columns, .m = m};
-    run(pool, work_of(&job), m, round_rows_part, &job);
+    mk_pool_run_work(pool, work_of(&job), m, round_rows_part, &job);
 }
 
 static void transpose_part(void *context, mk_chunk chunk) {
     const rows_job *job = context;
-    for (int32_t j = from(job->columns, chunk); j < to(job->columns, chunk); j++) {
+    const mk_range columns = mk_range_of(job->columns, chunk, 1);
+    for (int32_t j = columns.begin; j < columns.end; j++) {
         float *y = job->y + (size_t)j * job->y_stride;
         for (int32_t i = 0; i < job->m; i++) y[i] = job->x[(size_t)i * job->x_stride + j];
     }
@@ -193,7 +181,7 @@ static void transpose_part(void *context, mk_chunk chunk) {
 void mk_run_transpose(mk_pool *pool, const float *x, int32_t x_stride, int32_t rows, int32_t columns, float *y,
                       int32_t y_stride) {
     rows_job job = {.x = x, .x_stride = x_stride, .y = y, .y_stride = y_stride, .columns = columns, .m = rows};
-    run(pool, work_of(&job), columns, transpose_part, &job);
+    mk_pool_run_work(pool, work_of(&job), columns, transpose_part, &job);
 }
 
 // ---- Attention -------------------------------------------------------------------------------------------------
@@ -225,7 +213,8 @@ static void attention_part(void *context, mk_chunk chunk) {
     const attention_job *part = context;
     const mk_attention_gradient *job = part->job;
     float *scratch = job->scratch + (size_t)chunk.thread * job->scratch_stride;
-    for (int32_t s = from(job->sequence_count, chunk); s < to(job->sequence_count, chunk); s++) {
+    const mk_range sequences = mk_range_of(job->sequence_count, chunk, 1);
+    for (int32_t s = sequences.begin; s < sequences.end; s++) {
         const mk_sequence *sequence = &job->sequences[s];
         memset(job->qkv_gradient + (size_t)sequence->begin * job->qkv_stride, 0,
                (size_t)(sequence->end - sequence->begin) * job->qkv_stride * sizeof(float));
@@ -241,7 +230,7 @@ void mk_run_attention_gradient(mk_pool *pool, const mk_table *table, mk_attentio
         const int64_t length = job.sequences[s].end - job.sequences[s].begin;
         work += 5 * length * length * job.heads * job.head_size;
     }
-    run(pool, work, job.sequence_count, attention_part, &context);
+    mk_pool_run_work(pool, work, job.sequence_count, attention_part, &context);
 }
 
 // ---- Stored features -------------------------------------------------------------------------------------------

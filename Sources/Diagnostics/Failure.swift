@@ -30,9 +30,10 @@ public struct Failure: Error, Sendable, Equatable {
 }
 
 extension Failure: CustomStringConvertible {
-    /// One line: `object: cause [code]. hint`.
+    /// `object: cause [code]. hint`, harmless to a terminal. Line feeds stay, for whoever parts the faults of a document.
     public var description: String {
         let head = object.isEmpty ? cause : "\(object): \(cause)"
-        return hint.isEmpty ? "\(head) [\(code.rawValue)]" : "\(head) [\(code.rawValue)]. \(hint)"
+        let text = hint.isEmpty ? "\(head) [\(code.rawValue)]" : "\(head) [\(code.rawValue)]. \(hint)"
+        return text.harmlessLines
     }
 }

@@ -15,14 +15,19 @@ extension LlamaConfiguration {
     public init(_ file: GGUFFile, vocabulary: Int, precision: Precision) throws(Failure) {
         let heads = try file.integer("llama.attention.head_count")
         let width = try file.integer("llama.embedding_length")
-        try self.init(
-            width: width, hidden: file.integer("llama.feed_forward_length"), layers: file.integer("llama.block_count"),
-            heads: heads, keyValueHeads: file.optionalInteger("llama.attention.head_count_kv") ?? heads,
-            headSize: file.optionalInteger("llama.attention.key_length") ?? width / max(1, heads),
-            vocabulary: vocabulary,
-            normEpsilon: file.float("llama.attention.layer_norm_rms_epsilon"),
-            ropeTheta: Double(file.optionalFloat("llama.rope.freq_base") ?? 10_000),
-            contextLength: file.integer("llama.context_length"), precision: precision)
+        let (hidden, layers) = (try file.integer("llama.feed_forward_length"), try file.integer("llama.block_count"))
+        let keyValueHeads = try file.optionalInteger("llama.attention.head_count_kv") ?? heads
+        let headSize = try file.optionalInteger("llama.attention.key_length") ?? width / max(1, heads)
+        let normEpsilon = try file.float("llama.attention.layer_norm_rms_epsilon")
+        let ropeTheta = Double(try file.optionalFloat("llama.rope.freq_base") ?? 10_000)
+        let contextLength = try file.integer("llama.context_length")
+        // What the file throws names it; the checks know numbers alone.
+        do {
+            try self.init(
+                width: width, hidden: hidden, layers: layers, heads: heads, keyValueHeads: keyValueHeads,
+                headSize: headSize, vocabulary: vocabulary, normEpsilon: normEpsilon, ropeTheta: ropeTheta,
+                contextLength: contextLength, precision: precision)
+        } catch { throw error.about(file.path) }
     }
 }
 

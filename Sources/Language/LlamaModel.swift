@@ -126,8 +126,6 @@ public struct LlamaWeights: @unchecked Sendable {
 
 /// What one worker needs to run forward passes: activations for up to `rows` tokens, allocated once.
 public final class LlamaState {
-    /// Rows a forward pass may have.
-    public let rowCapacity: Int
     /// Rows of logits that are computed at a time.
     public let logitCapacity: Int
 
@@ -151,28 +149,38 @@ public final class LlamaState {
     ) {
         let shape = configuration.attention
         let precision = configuration.precision
-        rowCapacity = max(1, rows)
         logitCapacity = max(1, logitRows)
         x = FloatRows(capacity: rows, columns: configuration.width)
         normed = FloatRows(capacity: rows, columns: configuration.width)
         normedInput = ProductInput(
             precision: precision, capacity: rows, columns: configuration.width,
-            twoPlanesFor: max(shape.totalWidth, 2 * configuration.hidden), threads: compute.threads)
+            planes: 2)
         queryKeyValue = FloatRows(capacity: rows, columns: shape.totalWidth)
         attended = FloatRows(capacity: rows, columns: shape.queryWidth)
         attendedInput = ProductInput(precision: precision, capacity: rows, columns: shape.queryWidth)
         gateUp = FloatRows(capacity: rows, columns: 2 * configuration.hidden)
         gated = FloatRows(capacity: rows, columns: configuration.hidden)
         gatedInput = ProductInput(
-            precision: precision, capacity: rows, columns: configuration.hidden, twoPlanesFor: configuration.width,
-            threads: compute.threads)
+            precision: precision, capacity: rows, columns: configuration.hidden, planes: 2)
         chosen = FloatRows(capacity: logitRows, columns: configuration.width)
         chosenInput = ProductInput(
             precision: precision, capacity: logitRows, columns: configuration.width,
-            twoPlanesFor: configuration.vocabulary, threads: compute.threads)
+            planes: 2)
         logits = FloatRows(capacity: logitRows, columns: configuration.vocabulary)
         scratch = DecoderScratch(
             compute: compute, precision: precision, rows: rows, positions: positions, slots: slots)
+    }
+}
+
+extension LlamaState {
+    /// Whether row `row` of the last forward pass is of numbers that RMSNorm can square. What is not ends in zeros in the products that
+    /// follow, whose logits look like any others.
+    public func isFinite(_ row: Int) -> Bool {
+        let x = x
+        let values = x.row(row)
+        var squares: Float = 0
+        for index in values.indices { squares += values[index] * values[index] }
+        return squares.isFinite
     }
 }
 
@@ -211,14 +219,24 @@ public final class LlamaModel: Sendable {
     ///     h = x + Attention(RMSNorm(x))
     ///     y = h + FFN(RMSNorm(h)) + s · SiLU(RMSNorm(h) (V + E₁)ᵀ)(V + E₂)
     ///
-    /// - Parameter observe: called after each block with its index and output [rows, width]; for traces and tests.
+    /// - Parameters:
+    ///   - wanted: the rows whose logits will be asked for, ascending: they alone go through the last feed-forward layer, since of
+    ///     the others only keys and values are needed, and row i of `state` and of `rows` is then wanted[i]. Nil: all, where they stand.
+    ///   - observe: called after each block with its index and output [rows, width]; for traces and tests.
     public func forward(
-        _ rows: TokenRows, state: LlamaState, compute: Compute,
+        _ rows: TokenRows, wanted: [Int]? = nil, state: LlamaState, compute: Compute,
         observe: ((_ layer: Int, _ output: FloatRows) -> Void)? = nil
     ) {
         compute.embed(rows, by: weights.embedding, into: state.x)
         for (layer, block) in weights.blocks.enumerated() {
             attention(block, layer: layer, rows: rows, state: state, compute: compute)
+            if let wanted, layer == weights.blocks.count - 1 {
+                for (place, row) in wanted.enumerated() where place < row {
+                    compute.copyRow(state.x, from: row, to: state.x, at: place)
+                }
+                rows.narrow(to: wanted)
+                guard rows.count > 0 else { return }
+            }
             feedForward(block, rows: rows, state: state, compute: compute)
             observe?(layer, state.x)
         }

@@ -91,7 +91,8 @@ public struct Sampler: Sendable {
             point -= weights[token]
             if point < 0 { return token }
         }
-        return weights.count - 1
+        // Rounding may leave a rest behind the last; it is not given to a token that cannot come.
+        return weights.lastIndex { $0 > 0 } ?? 0
     }
 
     /// A token by its probability, of the likeliest whose probabilities reach `topP`.

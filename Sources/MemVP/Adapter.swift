@@ -120,12 +120,15 @@ public struct Adapter: @unchecked Sendable {
         ///
         /// - Throws: `model_invalid` when sizes do not fit or a value is not finite.
         public func packed(width: Int, precision: Precision) throws(Failure) -> CLIPAdapters {
-            guard scale.isFinite, (fc1 + fc2).allSatisfy({ $0.allSatisfy(\.isFinite) }) else {
-                throw Failure(.modelInvalid, "vision adapter", "holds a value that is not finite")
+            guard abs(scale) <= Adapter.largestConstant, (fc1 + fc2).allSatisfy({ $0.allSatisfy(\.isFinite) }) else {
+                throw Failure(.modelInvalid, "vision adapter", "holds a value that is not finite or too large")
             }
             return try CLIPAdapters(rank: rank, width: width, fc1: fc1, fc2: fc2, scale: scale, precision: precision)
         }
     }
+
+    /// λ and s at most, far beyond what anybody trains: greater ones make infinities of features.
+    public static let largestConstant: Float = 1e6
 
     /// The adapter's shapes and constants.
     public let configuration: Configuration
@@ -147,9 +150,13 @@ public struct Adapter: @unchecked Sendable {
     public init(_ configuration: Configuration, tensors: Tensors, precision: Precision) throws(Failure) {
         let c = configuration
         guard (1...65_536).contains(c.features), (1...65_536).contains(c.hidden), (1...65_536).contains(c.width),
-            (1...4_096).contains(c.slots), c.lambda.isFinite, c.scale.isFinite,
-            c.layers.blocks.allSatisfy(\.factor.isFinite)
+            (1...4_096).contains(c.slots), c.layers.blocks.allSatisfy(\.factor.isFinite)
         else { throw Failure(.modelInvalid, "adapter", "has a shape or a constant out of range") }
+        for (name, value) in [("λ", c.lambda), ("s", c.scale)] where !(abs(value) <= Adapter.largestConstant) {
+            throw Failure(
+                .modelInvalid, "adapter", "has \(value) for \(name)",
+                hint: "Numbers up to \(Int(Adapter.largestConstant)) are supported; 0.01 and 0.1 are usual.")
+        }
         guard (tensors.e2 != nil) == (c.prompting == .memory) else {
             throw Failure(.modelInvalid, "tensor e2", "belongs to prompting by memory, and to that alone")
         }

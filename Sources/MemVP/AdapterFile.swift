@@ -110,8 +110,9 @@ public enum AdapterFile {
 
     /// What of the encoder the features are; a file that does not say reads its result.
     private static func layers(of file: GGUFFile) throws(Failure) -> FeatureLayers {
-        guard let indices = try file.metadata.optionalIntegers("memvp.feature.blocks") else { return .result }
-        let factors = try file.metadata.floats("memvp.feature.factors")
+        let found = try file.value { m throws(Failure) in try m.optionalIntegers("memvp.feature.blocks") }
+        guard let indices = found else { return .result }
+        let factors = try file.value { m throws(Failure) in try m.floats("memvp.feature.factors") }
         guard !indices.isEmpty, indices.count <= 256, indices.allSatisfy({ (0...255).contains($0) }),
             factors.count == indices.count, factors.allSatisfy(\.isFinite)
         else {

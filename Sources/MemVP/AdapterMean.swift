@@ -13,10 +13,10 @@ extension AdapterFile {
         of paths: [String], base: BaseIdentity
     ) throws(Failure) -> (Adapter.Configuration, Adapter.Tensors) {
         guard let first = paths.first else { throw Failure(.modelInvalid, "a mean", "needs adapters") }
-        let (configuration, model) = try tensors(path: first, base: base)
+        let (configuration, model) = try finiteTensors(path: first, base: base)
         var sums = matrices(of: model).map { $0.map(Double.init) }
         for path in paths.dropFirst() {
-            let (shape, tensors) = try tensors(path: path, base: base)
+            let (shape, tensors) = try finiteTensors(path: path, base: base)
             let values = matrices(of: tensors)
             guard shape == configuration, tensors.vision?.scale == model.vision?.scale,
                 values.map(\.count) == sums.map(\.count)
@@ -33,6 +33,18 @@ extension AdapterFile {
         }
         let count = Double(paths.count)
         return (configuration, model.replacing(with: sums.map { $0.map { Float($0 / count) } }))
+    }
+
+    /// The tensors of an adapter; what is not finite would be in the mean too, which no bundle opens.
+    private static func finiteTensors(
+        path: String, base: BaseIdentity
+    ) throws(Failure) -> (Adapter.Configuration, Adapter.Tensors) {
+        let (configuration, tensors) = try tensors(path: path, base: base)
+        guard matrices(of: tensors).allSatisfy({ $0.allSatisfy(\.isFinite) }) else {
+            throw Failure(
+                .modelInvalid, path, "has values that are not finite", hint: "Leave it out: its training diverged.")
+        }
+        return (configuration, tensors)
     }
 
     /// All values, matrix by matrix.

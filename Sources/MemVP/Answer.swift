@@ -1,5 +1,6 @@
 // What is asked of a model about one image, and what comes back.
 
+public import Diagnostics
 public import Specification
 
 /// A photo as the encoder wants it: decoded, squashed to a square, normalised.
@@ -54,7 +55,7 @@ public struct ChoiceProbability: Sendable, Equatable {
 
 /// What came of one image's tasks.
 public struct AnswerSet: Sendable {
-    /// An answer for each task, in the order of the spec.
+    /// An answer for each task, in the order of the spec; none where there is a failure.
     public var answers: [Answer]
     /// How long each stage took.
     public var times: StageTimes
@@ -62,6 +63,8 @@ public struct AnswerSet: Sendable {
     public var promptTokens: Int
     /// Tokens that were generated.
     public var generatedTokens: Int
+    /// Why there are no answers: `model_invalid` where model and adapter compute no number.
+    public var failure: Failure?
 }
 
 /// Durations of the stages on the model's side.

@@ -147,7 +147,8 @@ public final class Answerer {
         return nextJob
     }
 
-    /// Runs one forward pass over everything in flight; returns the jobs that it ended, in the order of their numbers.
+    /// Runs one forward pass over everything in flight; returns the jobs that it ended, in the order of their numbers. One that has a
+    /// failure has no answers.
     public func step() -> [(job: Int, answers: AnswerSet)] {
         let ended = engine.step()
         let now = ContinuousClock.now
@@ -192,7 +193,7 @@ public final class Answerer {
     /// An explanation that is longer as text than as it was generated (bytes that are no UTF-8) may not fit; then the
     /// letters follow the question, for which `submit` saw room.
     private func goOn(_ number: Int, _ task: Int, _ result: TokenResult) -> Bool {
-        guard let job = inFlight[number] else { return false }
+        guard let job = inFlight[number], result.isFinite else { return false }
         let seconds = [result, TokenResult()].compactMap { prompts.continuation(job.plans[task], $0) }
         let tasks = seconds.map { TokenTask(prompt: $0.prompt, goal: $0.goal, image: job.images[$0.adapter]) }
         guard let index = tasks.firstIndex(where: engine.fits), let stream = engine.submit([tasks[index]]).first else {
@@ -211,10 +212,18 @@ public final class Answerer {
         let first = job.firstToken ?? now
         times.prefill = first - job.submitted
         times.generate = now - first
+        let failure = zip(job.plans, results).first { !$1.isFinite }.map { plan, _ in withoutNumber(plan) }
         return AnswerSet(
-            answers: zip(job.plans, results).map { prompts.answer($0, $1) }, times: times,
+            answers: failure == nil ? zip(job.plans, results).map { prompts.answer($0, $1) } : [], times: times,
             promptTokens: job.promptTokens,
-            generatedTokens: results.reduce(0) { $0 + $1.tokens.count })
+            generatedTokens: results.reduce(0) { $0 + $1.tokens.count }, failure: failure)
+    }
+
+    /// No answer is better than one that nothing speaks for.
+    private func withoutNumber(_ plan: TaskPlan) -> Failure {
+        Failure(
+            .modelInvalid, "\(bundle.path): adapter \(plan.adapter)", "computes no number for the task \(plan.id)",
+            hint: "The adapter or the model holds values that are too large. Use another, or make it again.")
     }
 
     private func visualPrompts(

@@ -69,7 +69,7 @@ public enum BundleBuilder {
         let ownName = try source.optionalString("general.name")
         let ownLicence = try source.optionalString("general.license")
         let labels = Labels(
-            name: name ?? ownName ?? "language model",
+            name: name ?? ownName?.harmless ?? "language model",
             licence: licence ?? ownLicence ?? "not stated by the source", end: end, side: side)
         try convert(source, vision, labels, to: bundle, precision, progress)
     }
@@ -242,7 +242,7 @@ public enum BundleBuilder {
         let path = "\(bundle)/model.yaml"
         let bytes = Array(description.yaml.utf8)
         // What cannot be read back must not be written.
-        _ = try ModelDescription(yaml: bytes, named: path)
+        try ModelBundle.check(ModelDescription(yaml: bytes, named: path), in: bundle)
         let output = try OutputFile(path: path)
         if let access = FileAccess(of: path) { output.grant(access) }
         try output.write(bytes)

@@ -58,6 +58,13 @@ public final class Engine {
     private enum Want {
         case next(Stream)
         case score(Branch, of: Stream, target: Int32)
+
+        /// Whose task it is.
+        var stream: Stream {
+            switch self {
+            case .next(let stream), .score(_, of: let stream, target: _): stream
+            }
+        }
     }
 
     /// An engine with buffers for its limits.
@@ -127,13 +134,16 @@ public final class Engine {
         gatherRows()
         guard rows.count > 0 else { return [] }
         passes += 1
-        model.forward(rows, state: state, compute: compute)
+        model.forward(rows, wanted: wantedRows, state: state, compute: compute)
+        // What was asked for has moved up.
+        for index in wantedRows.indices { wantedRows[index] = index }
         var ended: [Finished] = []
         var start = 0
         while start < wants.count {
             let end = min(start + state.logitCapacity, wants.count)
             let logits = model.logits(of: wantedRows[start..<end], state: state, compute: compute)
             for index in start..<end {
+                if !state.isFinite(wantedRows[index]) { wants[index].stream.result.isFinite = false }
                 if let stream = deliver(wants[index], logits: logits, row: index - start) {
                     ended.append((stream.id, stream.result))
                 }
@@ -206,12 +216,14 @@ public final class Engine {
     private func gatherRows() {
         admit()
         allotCopies()
-        for prefix in prefixes where !prefix.pending.isEmpty {
+        // A pass that is full makes no more caches: they are for rows that are placed.
+        for prefix in prefixes where !prefix.pending.isEmpty && rows.count < rows.capacity {
             let cache = prefix.cache ?? model.makeCache(capacity: prefix.length)
             prefix.cache = cache
             _ = appendPart(of: &prefix.pending, cache: cache, memory: prefix.memory)
         }
         for stream in streams {
+            guard rows.count < rows.capacity else { return }
             if stream.scoresLeft > 0 { gatherBranches(of: stream) }
             guard !stream.pending.isEmpty, let cache = readyCache(of: stream) else { continue }
             guard let placed = appendPart(of: &stream.pending, cache: cache, memory: stream.task.image?.memory) else {
@@ -282,7 +294,7 @@ public final class Engine {
                 return nil
             }
         case .score(let branch, let stream, let target):
-            branch.score += logProbability(of: target, logits: logits, row: row)
+            branch.score += Double(logits.row(row)[Int(target)]) - logSumExp(logits, row: row)
             stream.scoresLeft -= 1
             guard stream.scoresLeft == 0 else { return nil }
             settle(stream)
@@ -290,13 +302,14 @@ public final class Engine {
         }
     }
 
-    private func logProbability(of token: Int32, logits: FloatRows, row: Int) -> Double {
-        Double(logits.row(row)[Int(token)]) - Double(compute.greedy(logits, row: row).logSumExp)
+    private func logSumExp(_ logits: FloatRows, row: Int) -> Double {
+        Double(compute.greedy(logits, row: row).logSumExp)
     }
 
     private func branch(_ stream: Stream, into choices: [[Int32]], logits: FloatRows, row: Int) {
+        let total = logSumExp(logits, row: row)
         stream.branches = choices.map { tokens in
-            Branch(tokens: tokens, firstScore: logProbability(of: tokens[0], logits: logits, row: row))
+            Branch(tokens: tokens, firstScore: Double(logits.row(row)[Int(tokens[0])]) - total)
         }
         stream.scoresLeft = choices.reduce(0) { $0 + $1.count }
     }
@@ -304,6 +317,7 @@ public final class Engine {
     private func settle(_ stream: Stream) {
         stream.result.choiceScores = stream.branches.map(\.score)
         stream.result.finish = .choice
+        if !stream.branches.allSatisfy(\.score.isFinite) { stream.result.isFinite = false }
         var best = 0
         for index in stream.branches.indices where stream.branches[index].score > stream.branches[best].score {
             best = index

@@ -1,4 +1,4 @@
-// The one use of libm outside the kernels: probabilities for people, computed in Double from exact scores.
+// Probabilities for people, computed in Double from exact scores by the C library's exp.
 
 internal import Glibc
 

@@ -67,6 +67,7 @@ public final class ModelBundle: Sendable {
                 .modelInvalid, "\(path)/model.yaml", "names no SHA-256 of \(file)",
                 hint: "Copy or convert the model again.")
         }
+        try ModelBundle.check(yaml, in: path)
         let languageFile = try GGUFFile(path: "\(path)/language.gguf")
         let visionFile = try GGUFFile(path: "\(path)/vision.gguf")
         if verify { try ModelBundle.verify(yaml, in: path) }
@@ -82,7 +83,8 @@ public final class ModelBundle: Sendable {
                 hint: "Convert the model again.")
         }
         precision = language.configuration.precision
-        let tokenizer = try languageFile.metadata.tokenizer()
+        let tokenizer: any Tokenizer
+        do { tokenizer = try languageFile.metadata.tokenizer() } catch { throw error.about(languageFile.path) }
         try ModelBundle.checkVocabulary(
             tokenizer.vocabularySize, rows: language.configuration.vocabulary, of: languageFile.path)
         self.tokenizer = tokenizer
@@ -103,6 +105,27 @@ public final class ModelBundle: Sendable {
         self.adapters = adapters
         self.base = base
         _ = try taskTemplates()
+    }
+
+    /// Checks what model.yaml says beyond its grammar: that its name is harmless wherever it is shown, and that the adapter of each
+    /// kind of task is among the files. A bundle that names another would open and answer nothing.
+    ///
+    /// - Throws: `model_invalid` naming the key.
+    static func check(_ yaml: ModelDescription, in path: String) throws(Failure) {
+        guard yaml.name.harmless == yaml.name else {
+            throw Failure(
+                .modelInvalid, "\(path)/model.yaml: name", "holds a control character",
+                hint: "Give the model a name of printable characters.")
+        }
+        let names = Set(yaml.files.keys.compactMap(adapterName(ofFile:)))
+        for kind in TaskKind.allCases {
+            guard let name = yaml.adapters[kind], !names.contains(name) else { continue }
+            throw Failure(
+                .modelInvalid, "\(path)/model.yaml: adapters.\(kind.rawValue)",
+                "names the adapter \(name), for which there is no file",
+                hint: names.isEmpty
+                    ? "Add one with `memvp convert adapter`." : "There are \(names.sorted().joined(separator: ", ")).")
+        }
     }
 
     /// The adapters that model.yaml names, by name.
@@ -187,21 +210,34 @@ public final class ModelBundle: Sendable {
 
     /// Reads model.yaml alone.
     ///
-    /// - Throws: `model_missing` when there is none, `model_invalid` when it is wrong.
+    /// - Throws: `model_missing` when there is none or it may not be read, `model_invalid` when it is wrong, `input_output` when reading
+    ///   it fails.
     public static func description(in path: String) throws(Failure) -> ModelDescription {
         try ModelDescription(yaml: descriptionBytes(in: path), named: "\(path)/model.yaml")
     }
 
     static func descriptionBytes(in path: String) throws(Failure) -> [UInt8] {
-        let file = "\(path)/model.yaml"
-        guard let bytes = FileManager.default.contents(atPath: file) else {
-            throw Failure(
-                .modelMissing, file, "is not there or cannot be read",
-                hint:
-                    "Install a model with `memvp models install FILE.tar`, or make the default one with `make models`.")
+        do throws(Failure) {
+            return try InputFile.read("\(path)/model.yaml", limit: largestDescription, tooLarge: .modelInvalid)
+        } catch {
+            switch error.code {
+            case .notFound:
+                throw Failure(
+                    .modelMissing, error.object, error.cause,
+                    hint: "Install a model with `memvp models install FILE.tar`, "
+                        + "or make the default one with `make models`.")
+            case .unreadable: throw Failure(.modelMissing, error.object, error.cause, hint: error.hint)
+            case .notRegularFile, .modelInvalid:
+                throw Failure(
+                    .modelInvalid, error.object, error.cause, hint: "Copy or convert the model again.")
+            // A disk that fails, or descriptors that have run out: the model may be as good as ever.
+            default: throw error
+            }
         }
-        return [UInt8](bytes)
     }
+
+    /// Bytes of model.yaml at most: as many as are decoded.
+    private static let largestDescription = 65_536
 
     private static func verify(_ description: ModelDescription, in path: String) throws(Failure) {
         for (file, expected) in description.files.sorted(by: { $0.key < $1.key }) {

@@ -37,6 +37,7 @@ public enum ModelPack {
         // Read once: a bundle that another program changes meanwhile must not be packed half as it was, half as it is.
         let yaml = try ModelBundle.descriptionBytes(in: bundle)
         var description = try ModelDescription(yaml: yaml, named: "\(bundle)/\(descriptionName)")
+        try ModelBundle.check(description, in: bundle)
         let isAlone = description.previous.isEmpty
         description.previous = [:]
         let names = (description.files.keys + [descriptionName]).sorted {
@@ -82,9 +83,23 @@ public enum ModelPack {
             _ = try ModelBundle(path: place.partial, verify: false)
         } catch {
             place.clear()
-            throw error
+            throw fault(error, of: archive, in: place)
         }
         return Installed(name: description.name, path: place.target, backup: try place.settle())
+    }
+
+    /// A failure that names what stood in the partial directory, which is gone again: a bad file is the archive's, and what could not
+    /// be written was to stand at the target.
+    private static func fault(_ failure: Failure, of archive: String, in place: InstallPlace) -> Failure {
+        guard failure.object.hasPrefix(place.partial) else { return failure }
+        let part = String(failure.object.dropFirst(place.partial.count).drop { $0 == "/" })
+        let object: String
+        switch failure.code {
+        case .modelInvalid, .modelUnsupported, .modelMissing, .adapterMismatch:
+            object = part.isEmpty ? archive : "\(archive): \(part)"
+        default: object = part.isEmpty ? place.target : "\(place.target)/\(part)"
+        }
+        return Failure(failure.code, object, failure.cause, hint: failure.hint)
     }
 
     // MARK: Reading the archive

@@ -92,8 +92,13 @@ final class Stream {
         return chosen
     }
 
-    /// Takes the model's choice of the next token; true when the sequence has ended.
+    /// Takes the model's choice of the next token; true when the sequence has ended, as it does at once where there is no number to
+    /// choose by.
     func accept(_ choice: TokenChoice, maximumTokens: Int, end: Int32) -> Bool {
+        guard result.isFinite, choice.logProbability.isFinite else {
+            result.isFinite = false
+            return true
+        }
         result.logProbabilities.append(choice.logProbability)
         if choice.token == end {
             result.finish = .stop

@@ -60,4 +60,7 @@ public struct TokenResult: Sendable, Equatable {
     public var choiceScores: [Double] = []
     /// Why it ended.
     public var finish = Finish.stop
+    /// Whether all of it was computed with numbers: weights or adapters may be so large that infinities come of them. If not, there is
+    /// nothing in the rest.
+    public var isFinite = true
 }

@@ -2,7 +2,7 @@
 //
 // System calls of this file are the unsafe code of it. Invariants: at most `limit` bytes and one are held, whatever the
 // file grows to meanwhile; a pipe that nobody writes to is not waited for. Failure modes: `not_found`, `unreadable`,
-// `not_regular_file`, and the caller's own code for a file that is too large.
+// `not_regular_file`, `input_output`, and the caller's own code for a file that is too large.
 
 public import Diagnostics
 import Glibc
@@ -12,7 +12,7 @@ public enum InputFile {
     /// The bytes of a regular file of at most `limit` bytes; symbolic links are followed.
     ///
     /// - Parameter tooLarge: what a larger file is: it depends on what the file is for.
-    /// - Throws: `not_found`, `unreadable`, `not_regular_file`; `tooLarge`.
+    /// - Throws: `not_found`, `unreadable`, `not_regular_file`, `input_output`; `tooLarge`.
     public static func read(_ path: String, limit: Int, tooLarge: FailureCode) throws(Failure) -> [UInt8] {
         // C would end the path there, and find another file.
         guard !path.utf8.contains(0) else { throw openFailure(path, ENOENT) }
@@ -71,7 +71,14 @@ public enum InputFile {
     }
 
     private static func unreadable(_ path: String, _ number: Int32) -> Failure {
+        guard number != EACCES, number != EPERM else {
+            return Failure(
+                .unreadable, path, "may not be read by this user",
+                hint: "Give the user the right to it and to the directories above it (chmod, chgrp or setfacl).")
+        }
         let text = unsafe strerror(number).map { unsafe String(cString: $0) } ?? "errno \(number)"
-        return Failure(.unreadable, path, "cannot be read: \(text)", hint: "Check its permissions.")
+        // Not the file's fault: a disk, a mount, or no descriptor that is free.
+        return Failure(
+            .inputOutput, path, "cannot be read: \(text)", hint: "Try again; if it stays so, see dmesg for its disk.")
     }
 }

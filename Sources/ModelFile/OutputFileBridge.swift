@@ -1,7 +1,7 @@
 // A file that appears whole or not at all: written under a temporary name in its own directory, fsynced, renamed.
 //
 // With FileAccessBridge.swift, InputFileBridge.swift and RawSpanBridge.swift the only unsafe code of the module.
-// Invariant: until `commit` returns, the target is untouched; an object that goes away uncommitted removes its
+// Invariant: until `commit` is called, the target is untouched; an object that goes away uncommitted removes its
 // temporary file (only a kill or power loss leaves one, named .memvp-*.partial, which nothing reads).
 // Failure modes: `cannot_create`, `permission_denied`, `no_space`, `input_output`, each naming the target.
 
@@ -57,9 +57,11 @@ public final class OutputFile {
         while offset < bytes.byteCount {
             let rest = bytes.extracting(offset..<bytes.byteCount)
             let written = unsafe rest.withUnsafeBytes { unsafe Glibc.write(descriptor, $0.baseAddress, $0.count) }
-            if written < 0 {
-                if errno == EINTR { continue }
-                throw failure("cannot be written", errno)
+            guard written > 0 else {
+                // Nothing written and no error is no progress: it must not be tried for ever.
+                let reason = written < 0 ? errno : EIO
+                if reason == EINTR { continue }
+                throw failure("cannot be written", reason)
             }
             offset += written
         }
@@ -82,7 +84,8 @@ public final class OutputFile {
     /// Lets those read the file who may read another, from the moment on that it stands.
     public func grant(_ access: FileAccess) { access.apply(toDescriptor: descriptor) }
 
-    /// Makes what was written durable and puts it in place of the target.
+    /// Makes what was written durable and puts it in place of the target. What is thrown after that says so: the file then
+    /// stands, and may be gone after a power cut.
     ///
     /// - Throws: `no_space`, `input_output`.
     public func commit() throws(Failure) {

@@ -42,14 +42,8 @@ import Glibc
         input.loaded(rows, from: source)
         guard input.precision == .int8 else { return }
         var out = unsafe input.quantised()
-        if let residual = input.residual {
-            precondition(residual.capacity >= threads)
-            unsafe mk_run_quantize_two_planes(
-                pool, table, source.pointer, Int32(source.stride), Int32(rows), residual.pointer,
-                Int32(residual.stride), &out)
-            return
-        }
-        unsafe mk_run_quantize_rows(pool, table, source.pointer, Int32(source.stride), Int32(rows), &out)
+        let quantise = unsafe input.planes == 2 ? mk_run_quantize_planes : mk_run_quantize_rows
+        unsafe quantise(pool, table, source.pointer, Int32(source.stride), Int32(rows), &out)
     }
 
     /// The same with one scale for all rows: the whole tensor of one image (DESIGN 1: never per batch).
@@ -97,18 +91,8 @@ import Glibc
         case .int8:
             var quantised = unsafe input.quantised()
             var matrix = unsafe weights.int8
-            if let products = input.products {
-                precondition(weights.rows <= products.columns && epilogue.clamp == nil)
-                let plain = unsafe mk_epilogue(bias: nil, low: -.infinity, high: .infinity, accumulate: false)
-                unsafe mk_run_matmul_i8(
-                    pool, table, &quantised, Int32(2 * input.rows), &matrix, products.pointer, Int32(products.stride),
-                    plain)
-                unsafe mk_run_join_planes(
-                    pool, products.pointer, Int32(products.stride), Int32(input.rows), Int32(weights.rows),
-                    tail.bias, epilogue.accumulate, output.pointer, Int32(output.stride))
-                return
-            }
-            unsafe mk_run_matmul_i8(
+            let product = unsafe input.planes == 2 ? mk_run_matmul_planes_i8 : mk_run_matmul_i8
+            unsafe product(
                 pool, table, &quantised, Int32(input.rows), &matrix, output.pointer, Int32(output.stride), tail)
         case .float32:
             guard let source = input.source else { return }

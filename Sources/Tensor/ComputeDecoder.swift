@@ -36,8 +36,8 @@ public struct AttentionShape: Sendable, Equatable {
     /// Room for `rows` rows, contexts up to `positions` and memories up to `slots` rows.
     public init(compute: Compute, precision: Precision, rows: Int, positions: Int, slots: Int) {
         scoresStride = (positions + 15) / 16 * 16
-        scores = AlignedStorage(count: scoresStride * compute.threads * 16)
-        memoryScores = FloatRows(capacity: 2 * rows, columns: max(1, slots))
+        scores = AlignedStorage(count: scoresStride * compute.threads)
+        memoryScores = FloatRows(capacity: rows, columns: max(1, slots))
         memoryInput = ProductInput(precision: precision, capacity: rows, columns: max(1, slots))
     }
 }
@@ -62,8 +62,7 @@ extension Compute {
         unsafe mk_run_rotate_and_store(
             pool, table, qkv.pointer, Int32(qkv.stride), Int32(rows.count), rows.places.base, Int32(layer),
             Int32(shape.heads), Int32(shape.keyValueHeads), Int32(shape.headSize), angles.cosines.base,
-            angles.sines.base,
-            rows.attentionRows.base)
+            angles.sines.base, rows.attentionRows.base)
     }
 
     /// out = softmax(Q Kᵀ / √headSize) V over each row's own sequence, causal. qkv: as above; out: [rows, queryWidth]
@@ -72,9 +71,11 @@ extension Compute {
     ) {
         precondition(
             rows.count <= out.capacity && out.columns == shape.queryWidth && rows.longest <= scratch.scoresStride)
+        precondition(scratch.scores.count >= scratch.scoresStride * threads)
         let job = unsafe mk_attention(
             queries: qkv.pointer, out: out.pointer, rows: rows.attentionRows.base, scores: scratch.scores.base,
-            query_stride: Int32(qkv.stride), out_stride: Int32(out.stride), heads: Int32(shape.heads),
+            query_stride: Int32(qkv.stride), out_stride: Int32(out.stride),
+            position_stride: Int32(shape.keyValueWidth), heads: Int32(shape.heads),
             kv_heads: Int32(shape.keyValueHeads), head_size: Int32(shape.headSize),
             scale: 1 / Float(shape.headSize).squareRoot())
         unsafe mk_run_attention(pool, table, job, Int32(rows.count), Int32(scratch.scoresStride))
@@ -88,15 +89,15 @@ extension Compute {
             precondition(group.memory.keys.precision == x.precision && group.memory.values.rows <= y.columns)
         }
         precondition(
-            rows.count <= x.rows && 2 * rows.count <= scratch.memoryScores.capacity && rows.count <= y.capacity)
+            rows.count <= x.rows && rows.count <= scratch.memoryScores.capacity && rows.count <= y.capacity)
         switch x.precision {
         case .int8:
             var input = unsafe x.quantised()
             var activated = unsafe scratch.memoryInput.quantised()
             unsafe mk_run_memory_i8(
                 pool, table, &input, Int32(x.planes), rows.memoryGroups.base, Int32(rows.groups.count),
-                scratch.memoryScores.pointer,
-                Int32(scratch.memoryScores.stride), &activated, y.pointer, Int32(y.stride))
+                scratch.memoryScores.pointer, Int32(scratch.memoryScores.stride), &activated, y.pointer,
+                Int32(y.stride))
         case .float32:
             guard let source = x.source else { return }
             unsafe mk_run_memory_f32(

@@ -57,13 +57,15 @@ extension Compute {
         precondition(keys.columns == shape.keyValueWidth && keys.stride == keys.columns)
         precondition(values.columns == shape.keyValueWidth && values.stride == values.columns)
         precondition([queries, keys, values, out].allSatisfy { rows <= $0.capacity })
+        precondition(scratch.scores.count >= scratch.scoresStride * threads)
         for row in 0..<rows {
             unsafe scratch.attentionRows.base[row] = mk_attention_row(
                 keys: keys.pointer, values: values.pointer, length: Int32(rows))
         }
         let job = unsafe mk_attention(
             queries: queries.pointer, out: out.pointer, rows: scratch.attentionRows.base, scores: scratch.scores.base,
-            query_stride: Int32(queries.stride), out_stride: Int32(out.stride), heads: Int32(shape.heads),
+            query_stride: Int32(queries.stride), out_stride: Int32(out.stride),
+            position_stride: Int32(shape.keyValueWidth), heads: Int32(shape.heads),
             kv_heads: Int32(shape.keyValueHeads), head_size: Int32(shape.headSize),
             scale: 1 / Float(shape.headSize).squareRoot())
         unsafe mk_run_attention(pool, table, job, Int32(rows), Int32(scratch.scoresStride))

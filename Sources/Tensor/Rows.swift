@@ -74,11 +74,6 @@ internal import CKernels
     /// has about 15 bits where its outliers would drown the rest in 7.
     public let planes: Int
 
-    /// Products of both planes, before they are joined. [2 · capacity, widest output]
-    let products: FloatRows?
-    /// Scratch of the second plane. [threads, columns]
-    let residual: FloatRows?
-
     private let values: AlignedStorage<Int8>
     private let scales: AlignedStorage<Float>
     private let sums: AlignedStorage<Int32>
@@ -89,42 +84,24 @@ internal import CKernels
     private(set) var rows = 0
 
     /// Room for `capacity` rows of `columns` values.
-    public convenience init(precision: Precision, capacity: Int, columns: Int) {
-        self.init(precision, capacity, columns, widestOutput: nil, threads: 1)
-    }
-
-    /// The same with two planes.
     ///
-    /// - Parameters:
-    ///   - widestOutput: the most output features of the products that will follow.
-    ///   - threads: of the `Compute` that will load it.
-    public convenience init(
-        precision: Precision, capacity: Int, columns: Int, twoPlanesFor widestOutput: Int, threads: Int
-    ) {
-        self.init(
-            precision, capacity, columns, widestOutput: precision == .int8 ? widestOutput : nil,
-            threads: threads)
-    }
-
-    private init(_ precision: Precision, _ capacity: Int, _ columns: Int, widestOutput: Int?, threads: Int) {
-        planes = widestOutput == nil ? 1 : 2
-        products = widestOutput.map { FloatRows(capacity: 2 * max(1, capacity), columns: $0) }
-        residual = widestOutput.map { _ in FloatRows(capacity: threads, columns: columns) }
+    /// - Parameter planes: of int8 rows, 1 or 2; float32 rows have one.
+    public init(precision: Precision, capacity: Int, columns: Int, planes: Int = 1) {
+        self.planes = precision == .int8 ? planes : 1
         self.precision = precision
         self.capacity = max(1, capacity)
         self.columns = columns
         stride = (columns + 63) / 64 * 64
-        let quantised = precision == .int8 ? self.capacity * planes : 0
+        let quantised = precision == .int8 ? self.capacity * self.planes : 0
         values = AlignedStorage(count: quantised * stride)
         scales = AlignedStorage(count: quantised)
         sums = AlignedStorage(count: quantised)
     }
 
-    /// The kernels' view of the quantised rows, from row `first` on.
-    func quantised(from first: Int = 0) -> mk_activations_i8 {
+    /// The kernels' view of the quantised rows.
+    func quantised() -> mk_activations_i8 {
         unsafe mk_activations_i8(
-            values: values.base + first * stride, scales: scales.base + first, sums: sums.base + first,
-            columns: Int32(columns), stride: Int32(stride))
+            values: values.base, scales: scales.base, sums: sums.base, columns: Int32(columns), stride: Int32(stride))
     }
 
     func loaded(_ rows: Int, from source: FloatRows?) {

@@ -96,10 +96,36 @@ public enum InputRow {
         } else {
             groups.append((memory, rows))
         }
-        let group = groups[groups.count - 1]
-        unsafe memoryGroups.base[groups.count - 1] = mk_memory_group(
-            keys_i8: memory.keys.int8, values_i8: memory.values.int8, keys_f32: memory.keys.float32,
-            values_f32: memory.values.float32, begin: Int32(group.rows.lowerBound), end: Int32(group.rows.upperBound))
+        describe(group: groups.count - 1)
         return rows
+    }
+
+    /// Leaves the rows `kept`, in ascending order, and moves them up: row i is what row kept[i] was. For what comes after a
+    /// pass's last attention, where caches and positions matter no more.
+    public func narrow(to kept: [Int]) {
+        guard kept.count < inputs.count else { return }
+        for (place, row) in kept.enumerated() { inputs[place] = inputs[row] }
+        inputs.removeLast(inputs.count - kept.count)
+        var next = 0
+        var left = 0
+        for index in groups.indices {
+            let group = groups[index]
+            while next < kept.count, kept[next] < group.rows.lowerBound { next += 1 }
+            let first = next
+            while next < kept.count, kept[next] < group.rows.upperBound { next += 1 }
+            guard next > first else { continue }
+            groups[left] = (group.memory, first..<next)
+            describe(group: left)
+            left += 1
+        }
+        groups.removeLast(groups.count - left)
+    }
+
+    /// Tells the kernels of a group.
+    private func describe(group index: Int) {
+        let (memory, rows) = groups[index]
+        unsafe memoryGroups.base[index] = mk_memory_group(
+            keys_i8: memory.keys.int8, values_i8: memory.values.int8, keys_f32: memory.keys.float32,
+            values_f32: memory.values.float32, begin: Int32(rows.lowerBound), end: Int32(rows.upperBound))
     }
 }

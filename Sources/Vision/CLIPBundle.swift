@@ -15,12 +15,17 @@ extension CLIPConfiguration {
     /// - Throws: `model_invalid` naming what is missing or out of range.
     init(_ file: GGUFFile) throws(Failure) {
         let keys = CLIPConfiguration.keys
+        let (side, patch) = (try file.integer("\(keys).image_size"), try file.integer("\(keys).patch_size"))
+        let width = try file.integer("\(keys).embedding_length")
+        let hidden = try file.integer("\(keys).feed_forward_length")
+        let layers = try file.integer("\(keys).block_count")
+        let heads = try file.integer("\(keys).attention.head_count")
+        let precision = try file.precision()
+        // What the file throws names it; the checks know numbers alone.
         do {
             try self.init(
-                side: file.integer("\(keys).image_size"), patch: file.integer("\(keys).patch_size"),
-                width: file.integer("\(keys).embedding_length"), hidden: file.integer("\(keys).feed_forward_length"),
-                layers: file.integer("\(keys).block_count"), heads: file.integer("\(keys).attention.head_count"),
-                precision: file.precision())
+                side: side, patch: patch, width: width, hidden: hidden, layers: layers, heads: heads,
+                precision: precision)
         } catch { throw error.about(file.path) }
     }
 }
@@ -57,10 +62,9 @@ extension CLIPVisionTransformer {
         self.init(
             configuration: c,
             weights: CLIPWeights(
-                patchEmbedding: try file.packedMatrix(
-                    "patch_embd", precision: .float32, rows: c.width, columns: 3 * c.patch * c.patch),
-                classToken: try file.floats(of: file.required("class_embd", .float32, [c.width])),
-                positions: try file.floats(of: file.required("position_embd", .float32, [c.tokens * c.width])),
+                patchEmbedding: try file.exactMatrix("patch_embd", rows: c.width, columns: 3 * c.patch * c.patch),
+                classToken: try file.finiteFloats("class_embd", count: c.width),
+                positions: try file.finiteFloats("position_embd", count: c.tokens * c.width),
                 normBefore: try norm("pre_ln"), blocks: blocks, normAfter: try norm("post_ln")))
     }
 }

@@ -260,8 +260,7 @@ public final class CLIPState {
         x = rows(c.width)
         normed = rows(c.width)
         normedInput = ProductInput(
-            precision: c.precision, capacity: c.tokens, columns: c.width, twoPlanesFor: max(c.width, c.hidden),
-            threads: compute.threads)
+            precision: c.precision, capacity: c.tokens, columns: c.width, planes: 2)
         queries = rows(c.width)
         keys = rows(c.width)
         values = rows(c.width)
@@ -269,8 +268,7 @@ public final class CLIPState {
         attendedInput = ProductInput(precision: c.precision, capacity: c.tokens, columns: c.width)
         hidden = rows(c.hidden)
         hiddenInput = ProductInput(
-            precision: c.precision, capacity: c.tokens, columns: c.hidden, twoPlanesFor: c.width,
-            threads: compute.threads)
+            precision: c.precision, capacity: c.tokens, columns: c.hidden, planes: 2)
         scratch = EncoderScratch(compute: compute, rows: c.tokens)
         features = FloatRows(capacity: c.patches, columns: c.width)
     }

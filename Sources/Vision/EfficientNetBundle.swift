@@ -19,9 +19,7 @@ extension EfficientNetLite {
         try file.requireArchitecture(EfficientNetConfiguration.architecture)
         let precision = try file.precision()
         let configuration = try Self.configuration(of: file, precision: precision)
-        func pointwise(_ name: String, _ rows: Int, _ columns: Int, _ precision: Precision) throws(Failure)
-            -> EfficientNetWeights.Pointwise
-        {
+        func pointwise(_ name: String, _ rows: Int, _ columns: Int) throws(Failure) -> EfficientNetWeights.Pointwise {
             EfficientNetWeights.Pointwise(
                 weight: try file.packedMatrix(name, precision: precision, rows: rows, columns: columns),
                 bias: try file.vector("\(name).bias", count: rows))
@@ -31,19 +29,20 @@ extension EfficientNetLite {
             let name = "blk.\(index)"
             blocks.append(
                 EfficientNetWeights.Block(
-                    expand: block.expands
-                        ? try pointwise("\(name).expand", block.expanded, block.input, precision) : nil,
+                    expand: block.expands ? try pointwise("\(name).expand", block.expanded, block.input) : nil,
                     depthwise: try file.depthwiseWeights(
                         "\(name).depthwise", channels: block.expanded, kernel: block.kernel),
                     depthwiseBias: try file.vector("\(name).depthwise.bias", count: block.expanded),
-                    project: try pointwise("\(name).project", block.output, block.expanded, precision)))
+                    project: try pointwise("\(name).project", block.output, block.expanded)))
         }
         let last = configuration.blocks.last?.output ?? configuration.stem
         self.init(
             configuration: configuration,
             weights: EfficientNetWeights(
-                stem: try pointwise("stem", configuration.stem, 27, .float32), blocks: blocks,
-                head: try pointwise("head", configuration.head, last, precision)))
+                stem: EfficientNetWeights.Pointwise(
+                    weight: try file.exactMatrix("stem", rows: configuration.stem, columns: 27),
+                    bias: try file.vector("stem.bias", count: configuration.stem)),
+                blocks: blocks, head: try pointwise("head", configuration.head, last)))
     }
 
     private static func configuration(of file: GGUFFile, precision: Precision) throws(Failure)
@@ -58,13 +57,17 @@ extension EfficientNetLite {
         guard [strides, inputs, expansions, outputs].allSatisfy({ $0.count == kernels.count }) else {
             throw Failure(.modelInvalid, "\(file.path): \(keys).block.*", "have different lengths")
         }
-        return try EfficientNetConfiguration(
-            side: file.integer("\(keys).image_size"), stem: file.integer("\(keys).stem"),
-            blocks: kernels.indices.map { index in
-                EfficientNetBlock(
-                    kernel: kernels[index], stride: strides[index], input: inputs[index], expanded: expansions[index],
-                    output: outputs[index])
-            },
-            head: file.integer("\(keys).head"), precision: precision)
+        let blocks = kernels.indices.map { index in
+            EfficientNetBlock(
+                kernel: kernels[index], stride: strides[index], input: inputs[index], expanded: expansions[index],
+                output: outputs[index])
+        }
+        let (side, stem) = (try file.integer("\(keys).image_size"), try file.integer("\(keys).stem"))
+        let head = try file.integer("\(keys).head")
+        // What the file throws names it; the checks know numbers alone.
+        do {
+            return try EfficientNetConfiguration(
+                side: side, stem: stem, blocks: blocks, head: head, precision: precision)
+        } catch { throw error.about(file.path) }
     }
 }

@@ -94,7 +94,7 @@ enum JPEGBridge {
         case CJPEG_TOO_LARGE:
             throw Failure(
                 .imageTooLarge, "", "decoding needs more than is allowed (libjpeg: \(reason))",
-                hint: ImageLimits.hint)
+                hint: "Save it anew as a baseline JPEG, which needs the least, or smaller.")
         default:
             throw Failure(.internalError, "", "libjpeg was called wrongly: \(reason)")
         }

@@ -95,6 +95,25 @@ private func exactAttention(
         #expect(part.hasSameBytes(at: 2 * shape.width, as: batch, from: 2 * shape.width, count: 2 * shape.width))
     }
 
+    /// A row alone is split between its key/value heads once it is long, and few rows may be split inside of one.
+    @Test(arguments: Path.allCases, [[700], [400, 3, 900]])
+    func fewLongRowsDoNotDependOnThreads(path: Path, lengths: [Int]) throws {
+        let kernels = try path.kernels()
+        for shape in Self.shapes {
+            var random = Random(seed: 15)
+            let past = pasts(lengths, shape, seed: 16)
+            let queries = Guarded(random.floats(lengths.count * shape.width))
+            let expected = Guarded<Float>(queries.count, filledWith: .nan)
+            kernels.attention(shape, queries: queries, pasts: past, lengths: lengths, into: expected)
+            for threads in 1...4 {
+                let out = Guarded<Float>(queries.count, filledWith: .nan)
+                kernels.runAttention(
+                    try Pool(threads: threads), shape, queries: queries, pasts: past, lengths: lengths, into: out)
+                #expect(out.hasSameBytes(as: expected, count: out.count) && out.isIntact)
+            }
+        }
+    }
+
     /// A cache has room beyond a row's length; what stands there, NaN included, must not reach the result.
     @Test(arguments: Path.allCases, [1, 15, 16, 17, 30])
     func positionsBeyondTheLengthAreNotRead(path: Path, length: Int) throws {

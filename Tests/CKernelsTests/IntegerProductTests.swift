@@ -1,9 +1,15 @@
 // int8 matrix products: integers compared with ==, on every path, at every remainder of rows, columns and panels.
 import Testing
 
-private let allColumns = [1, 3, 4, 15, 16, 17, 31, 63, 64, 65, 257, 576, 1536]
-private let allRows = [1, 15, 16, 17, 31, 33, 48, 257]
-private let batches = [1, 2, 3, 5, 7, 8, 9, 16, 17]
+/// Every remainder of K modulo a group of four, and of groups modulo the eight that a kernel takes at once: short of
+/// eight (up to 30), and beyond eight (38 to 65).
+private let allColumns = [
+    1, 2, 3, 4, 6, 10, 15, 16, 17, 22, 26, 30, 31, 38, 42, 46, 50, 54, 58, 63, 64, 65, 257, 576, 1536,
+]
+/// Every remainder of N modulo a panel; one, two and three panels, and five times three and two.
+private let allRows = Array(1...17) + [31, 33, 48, 257]
+/// Every height of a tile, alone and beside others.
+private let batches = [1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 17]
 private let sentinel = Int32(bitPattern: 0xA5A5_A5A5)
 
 /// Weights and 17 rows of activations of one shape.
@@ -63,6 +69,19 @@ private struct Case {
                 }
             }
         }
+    }
+
+    /// Activations beyond what the second-level cache holds are taken in blocks of rows: here three and ten of them.
+    @Test(arguments: Path.vector)
+    func manyRowsEqualScalar(path: Path) throws {
+        let kernels = try path.kernels(), scalar = try Path.scalar.kernels()
+        let (rows, batch) = (37, 400)
+        let one = Case(rows: rows, columns: 1536, batch: batch, pattern: .random)
+        let expected = Guarded<Int32>(batch * rows, filledWith: sentinel)
+        let out = Guarded<Int32>(batch * rows, filledWith: sentinel)
+        scalar.sums(one.x, rows: batch, one.w, into: expected, stride: rows)
+        kernels.sums(one.x, rows: batch, one.w, into: out, stride: rows)
+        #expect(out.hasSameBytes(as: expected, count: batch * rows) && out.isIntact)
     }
 
     /// The activations of a convolution stand without gaps: rows of any multiple of 16 bytes.

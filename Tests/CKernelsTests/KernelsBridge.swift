@@ -115,7 +115,7 @@ struct Weights8 {
         data = Guarded(mk_packed_size_i8(Int32(rows), Int32(columns)), filledWith: 0x55)
         self.scales = Guarded(panels * 16, filledWith: 0)
         for row in 0..<rows { self.scales[row] = scales?[row] ?? 0.01 }
-        let panelSize = data.count / panels
+        let panelSize = data.count / max(1, panels)
         let source = Guarded(values)
         for panel in 0..<panels {
             unsafe mk_pack_panel_i8(
@@ -230,6 +230,19 @@ struct Past {
     let values: Guarded<Float>
 }
 
+/// Rows that see one memory, in both arithmetics.
+struct MemoryGroup {
+    let rows: Range<Int>
+    let keys8: Weights8, values8: Weights8
+    let keys32: Weights32, values32: Weights32
+
+    var raw: mk_memory_group {
+        unsafe mk_memory_group(
+            keys_i8: keys8.raw, values_i8: values8.raw, keys_f32: keys32.raw, values_f32: values32.raw,
+            begin: Int32(rows.lowerBound), end: Int32(rows.upperBound))
+    }
+}
+
 /// The geometry of attention.
 struct AttentionShape {
     var heads: Int, kvHeads: Int, headSize: Int
@@ -276,26 +289,26 @@ struct DepthwiseShape: CustomTestStringConvertible {
         return nil
     }
 
-    /// Counts a call of every part; a call with a wrong number of parts counts into element `threads`.
+    /// Counts a call of every chunk, one for each thread; a call with a wrong number counts into element `threads`.
     func countCalls(into counts: Guarded<Int64>) {
-        unsafe mk_pool_run(
-            raw,
-            { context, part, parts in
+        unsafe mk_pool_run_chunks(
+            raw, Int32(threads),
+            { context, chunk in
                 guard let counts = unsafe context?.assumingMemoryBound(to: Int64.self) else { return }
-                unsafe counts[Int(part)] += 1
-                if part >= parts { unsafe counts[Int(parts)] += 1 }
+                unsafe counts[Int(chunk.index)] += 1
+                if chunk.index >= chunk.count { unsafe counts[Int(chunk.count)] += 1 }
             }, counts.pointer)
     }
 
-    /// Runs a job whose every part waits for all others: it ends only if each part has a thread of its own.
-    /// - Returns: how many parts met all others within ten seconds.
+    /// Runs a job whose every chunk waits for all others: it ends only if each chunk has a thread of its own.
+    /// - Returns: how many chunks met all others within ten seconds.
     func meet() -> Int {
         let meeting = Meeting()
-        unsafe mk_pool_run(
-            raw,
-            { context, _, parts in
+        unsafe mk_pool_run_chunks(
+            raw, Int32(threads),
+            { context, chunk in
                 guard let context = unsafe context else { return }
-                unsafe Unmanaged<Meeting>.fromOpaque(context).takeUnretainedValue().join(parts: Int(parts))
+                unsafe Unmanaged<Meeting>.fromOpaque(context).takeUnretainedValue().join(parts: Int(chunk.count))
             }, Unmanaged.passUnretained(meeting).toOpaque())
         return meeting.met.load(ordering: .relaxed)
     }
@@ -507,8 +520,9 @@ private final class Meeting: Sendable {
         unsafe rows.withUnsafeBufferPointer { rows in
             let job = unsafe mk_attention(
                 queries: queries.pointer, out: out.pointer, rows: rows.baseAddress, scores: scores.pointer,
-                query_stride: Int32(shape.width), out_stride: Int32(shape.width), heads: Int32(shape.heads),
-                kv_heads: Int32(shape.kvHeads), head_size: Int32(shape.headSize), scale: shape.scale)
+                query_stride: Int32(shape.width), out_stride: Int32(shape.width),
+                position_stride: Int32(shape.kvWidth), heads: Int32(shape.heads), kv_heads: Int32(shape.kvHeads),
+                head_size: Int32(shape.headSize), scale: shape.scale)
             unsafe body(job, scoresStride)
         }
         #expect(scores.isIntact)
@@ -534,6 +548,99 @@ private final class Meeting: Sendable {
         ) { job, scoresStride in
             unsafe mk_run_attention(pool.raw, table, job, Int32(lengths.count), Int32(scoresStride))
         }
+    }
+
+    // MARK: Two planes and the decoder
+
+    func quantizePlanes(_ x: Guarded<Float>, stride: Int, rows: Range<Int>, into out: Activations8) {
+        var activations = unsafe out.raw()
+        unsafe table.pointee.quantize_planes(
+            x.pointer, Int32(stride), Int32(rows.lowerBound), Int32(rows.upperBound), &activations)
+    }
+
+    func runQuantizePlanes(_ pool: Pool?, _ x: Guarded<Float>, stride: Int, into out: Activations8) {
+        var activations = unsafe out.raw()
+        unsafe mk_run_quantize_planes(
+            pool?.raw, table, x.pointer, Int32(stride), Int32(out.rows / 2), &activations)
+    }
+
+    /// m rows of `out` from 2 m rows of `x`, from row `2 * row` on.
+    func matmulPlanes(
+        _ x: Activations8, from row: Int = 0, rows m: Int, _ w: Weights8, panels: Range<Int>? = nil,
+        into out: Guarded<Float>, stride: Int, _ epilogue: Epilogue = Epilogue()
+    ) {
+        var activations = unsafe x.raw(from: 2 * row)
+        var weights = unsafe w.raw
+        let panels = panels ?? 0..<(w.rows + 15) / 16
+        unsafe table.pointee.matmul_planes_i8(
+            &activations, Int32(m), &weights, Int32(panels.lowerBound), Int32(panels.upperBound), out.pointer,
+            Int32(stride), epilogue.raw)
+    }
+
+    func runMatmulPlanes(
+        _ pool: Pool?, _ x: Activations8, rows m: Int, _ w: Weights8, into out: Guarded<Float>, stride: Int,
+        _ epilogue: Epilogue = Epilogue()
+    ) {
+        var activations = unsafe x.raw()
+        var weights = unsafe w.raw
+        unsafe mk_run_matmul_planes_i8(
+            pool?.raw, table, &activations, Int32(m), &weights, out.pointer, Int32(stride), epilogue.raw)
+    }
+
+    /// Rotates `positions.count` rows of queries, keys and values and stores them in the middle layer of three.
+    ///
+    /// - Returns: of each row where its keys and values begin in `cache`, and how many positions it sees.
+    func runRotateAndStore(
+        _ pool: Pool?, _ shape: AttentionShape, qkv: Guarded<Float>, positions: [Int], capacity: Int,
+        cosines: Guarded<Float>, sines: Guarded<Float>, cache: Guarded<Float>
+    ) -> [[Int]] {
+        let rows = unsafe positions.map { position in
+            unsafe mk_token_row(cache: cache.pointer, capacity: Int32(capacity), position: Int32(position))
+        }
+        let found = unsafe Guarded<mk_attention_row>(
+            rows.count, filledWith: mk_attention_row(keys: nil, values: nil, length: 0))
+        unsafe rows.withUnsafeBufferPointer { rows in
+            unsafe mk_run_rotate_and_store(
+                pool?.raw, table, qkv.pointer, Int32(shape.width + 2 * shape.kvWidth), Int32(rows.count),
+                rows.baseAddress, 1, Int32(shape.heads), Int32(shape.kvHeads), Int32(shape.headSize), cosines.pointer,
+                sines.pointer, found.pointer)
+        }
+        let base = unsafe UnsafePointer(cache.pointer)
+        return unsafe found.values.map { unsafe [$0.keys - base, $0.values - base, Int($0.length)] }
+    }
+
+    /// Adds each group's memory to its rows of `y`. x: `planes` rows a row of y
+    func runMemory(
+        _ pool: Pool?, _ x: Activations8, planes: Int, _ groups: [MemoryGroup], slots: Int, into y: Guarded<Float>
+    ) {
+        let rows = x.rows / planes
+        let stride = (slots + 15) / 16 * 16
+        let scores = Guarded<Float>(rows * stride, filledWith: .nan)
+        let activated = Activations8(rows: rows, columns: max(1, slots))
+        var input = unsafe x.raw(), scratch = unsafe activated.raw()
+        let raw = unsafe groups.map { unsafe $0.raw }
+        unsafe raw.withUnsafeBufferPointer { raw in
+            unsafe mk_run_memory_i8(
+                pool?.raw, table, &input, Int32(planes), raw.baseAddress, Int32(raw.count), scores.pointer,
+                Int32(stride), &scratch, y.pointer, Int32(x.columns))
+        }
+        #expect(scores.isIntact && activated.isIntact)
+    }
+
+    /// The same in float32.
+    func runMemory(
+        _ pool: Pool?, _ x: Guarded<Float>, rows: Int, columns: Int, _ groups: [MemoryGroup], slots: Int,
+        into y: Guarded<Float>
+    ) {
+        let stride = (slots + 15) / 16 * 16
+        let scores = Guarded<Float>(rows * stride, filledWith: .nan)
+        let raw = unsafe groups.map { unsafe $0.raw }
+        unsafe raw.withUnsafeBufferPointer { raw in
+            unsafe mk_run_memory_f32(
+                pool?.raw, table, x.pointer, Int32(columns), raw.baseAddress, Int32(raw.count), scores.pointer,
+                Int32(stride), y.pointer, Int32(columns))
+        }
+        #expect(scores.isIntact)
     }
 
     // MARK: Convolution

@@ -69,6 +69,49 @@ private func matrix(_ rows: [[Float]], stride: Int) -> Guarded<Float> {
         }
     }
 
+    @Test func scalarPlanesFollowTheFormula() throws {
+        let scalar = try Path.scalar.kernels()
+        for width in widths {
+            let source = rows(width: width), x = matrix(source, stride: width)
+            let coarse = Activations8(rows: source.count, columns: width)
+            let planes = Activations8(rows: 2 * source.count, columns: width)
+            scalar.quantize(x, stride: width, rows: 0..<source.count, into: coarse)
+            scalar.quantizePlanes(x, stride: width, rows: 0..<source.count, into: planes)
+            for (index, row) in source.enumerated() {
+                let scale = coarse.scales[index], base = index * coarse.stride, stride = planes.stride
+                #expect(planes.values.hasSameBytes(at: 2 * base, as: coarse.values, from: base, count: stride))
+                #expect(planes.scales[2 * index] == scale && planes.scales[2 * index + 1] == scale / 254)
+                #expect(planes.sums[2 * index] == coarse.sums[index])
+                var sum = 0
+                for column in 0..<stride {
+                    let value = column < width ? row[column] * (1 / scale) - Float(coarse.values[base + column]) : 0
+                    let scaled = value * 254
+                    let expected = scaled.isNaN ? 0 : max(-127, min(127, scaled.rounded(.toNearestOrEven)))
+                    #expect(Float(planes.values[2 * base + stride + column]) == expected)
+                    sum += Int(expected)
+                }
+                #expect(Int(planes.sums[2 * index + 1]) == sum)
+            }
+            #expect(planes.isIntact)
+        }
+    }
+
+    @Test(arguments: Path.vector)
+    func planesEqualScalar(path: Path) throws {
+        let kernels = try path.kernels(), scalar = try Path.scalar.kernels()
+        for width in widths {
+            let source = rows(width: width), stride = width + 5
+            let x = matrix(source, stride: stride)
+            for isDense in [false, true] {
+                let expected = Activations8(rows: 2 * source.count, columns: width, isDense: isDense)
+                let out = Activations8(rows: 2 * source.count, columns: width, isDense: isDense)
+                scalar.quantizePlanes(x, stride: stride, rows: 0..<source.count, into: expected)
+                kernels.quantizePlanes(x, stride: stride, rows: 0..<source.count, into: out)
+                #expect(out.hasSameBytes(as: expected) && out.isIntact, "width \(width)")
+            }
+        }
+    }
+
     @Test(arguments: Path.allCases)
     func rowRangesTouchTheirOwnRowsOnly(path: Path) throws {
         let kernels = try path.kernels()
@@ -93,6 +136,8 @@ private func matrix(_ rows: [[Float]], stride: Int) -> Guarded<Float> {
         kernels.quantize(x, stride: stride, rows: 0..<count, into: expected)
         let tensor = Activations8(rows: count, columns: width)
         let scale = kernels.runQuantizeTensor(nil, x, stride: stride, into: tensor)
+        let planes = Activations8(rows: 2 * count, columns: width)
+        kernels.quantizePlanes(x, stride: stride, rows: 0..<count, into: planes)
         for threads in 1...3 {
             let pool = try Pool(threads: threads)
             let out = Activations8(rows: count, columns: width)
@@ -101,6 +146,9 @@ private func matrix(_ rows: [[Float]], stride: Int) -> Guarded<Float> {
             let outTensor = Activations8(rows: count, columns: width)
             #expect(kernels.runQuantizeTensor(pool, x, stride: stride, into: outTensor) == scale)
             #expect(outTensor.hasSameBytes(as: tensor) && outTensor.isIntact)
+            let outPlanes = Activations8(rows: 2 * count, columns: width)
+            kernels.runQuantizePlanes(pool, x, stride: stride, into: outPlanes)
+            #expect(outPlanes.hasSameBytes(as: planes) && outPlanes.isIntact)
         }
     }
 

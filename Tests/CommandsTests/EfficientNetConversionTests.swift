@@ -87,6 +87,30 @@ struct EfficientNetConversionTests {
         try refused(archive, name, "not finite")
     }
 
+    @Test(
+        "a tensor of another shape is refused by its name in the source",
+        arguments: [
+            ("_blocks.1._expand_conv.weight", [32, 15, 1, 1], "has 480 values where 512 are needed"),
+            ("_blocks.0._depthwise_conv.weight", [16, 1, 3, 2], "has 96 values where 144 are needed"),
+            ("_bn0.bias", [15], "has 15 values where 16 are needed"),
+            ("_conv_stem.weight", [16, 27], "where 4 dimensions are needed"),
+        ])
+    func shapes(name: String, shape: [Int], cause: String) throws {
+        var archive = Self.checkpoint
+        let values = [Float](repeating: 0.5, count: shape.reduce(1, *))
+        archive[name] = TorchTensor(name: name, shape: shape, values: values)
+        try refused(archive, name, cause)
+    }
+
+    @Test("a block that no encoder has is said of the file")
+    func blocks() throws {
+        var archive = Self.checkpoint
+        let name = "_blocks.0._depthwise_conv.weight"
+        archive[name] = TorchTensor(name: name, shape: [16, 1, 2, 2], values: [Float](repeating: 1, count: 64))
+        let failure = #expect(throws: Failure.self) { try convert(archive) }
+        #expect(failure?.object.hasSuffix("lite.pth: vision block 0") == true, "\(String(describing: failure))")
+    }
+
     @Test("a variance below 0 is refused, even where ε would hide it; one of 0 is not")
     func variances() throws {
         var archive = Self.checkpoint

@@ -244,7 +244,14 @@ struct OfficialDamageTests {
             return other.failure()
         }
         #expect(try failure(#""model_type": "mistral""#)?.code == .modelUnsupported)
-        #expect(try failure(#""rope_scaling": {"factor": 2}"#)?.code == .modelUnsupported)
+        for (more, key) in [
+            (#""rope_scaling": {"factor": 2}"#, "rope_scaling"),
+            (#""rope_parameters": {"rope_type": "llama3", "rope_theta": 5e5}"#, "rope_parameters.rope_type"),
+            (#""hidden_act": "gelu""#, "hidden_act"),
+        ] {
+            let refused = try failure(more)
+            #expect(refused?.code == .modelUnsupported && refused?.cause.hasSuffix(": \(key)") == true)
+        }
         let twice = try failure(#""model_type": "llama""#)
         #expect(twice?.object.hasSuffix("model-2.safetensors: tensor model.norm.weight") == true)
         #expect(twice?.cause == "stands in another file too")

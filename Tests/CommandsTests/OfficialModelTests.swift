@@ -289,14 +289,28 @@ struct OfficialModelTests {
         #expect(try GGUFFile(path: "\(tied.out)/language.gguf").tensors["output.weight"] == nil)
     }
 
+    @Test(
+        "θ is read where transformers has it, before version 5 and since",
+        arguments: [
+            #""rope_theta": 500000"#,
+            #""rope_parameters": {"rope_type": "default", "rope_theta": 500000.0}"#,
+        ])
+    func theta(key: String) throws {
+        let model = try OfficialModel()
+        try Self.layOutAsHuggingFace(model, isTied: true, more: ", \(key)")
+        try #require(model.convert("int8") == 0)
+        let file = try GGUFFile(path: "\(model.out)/language.gguf")
+        #expect(file.metadata["llama.rope.freq_base"] == .float32(500_000))
+    }
+
     /// Puts transformers' layout in the place of the release; tied, the embedding is the output too.
-    private static func layOutAsHuggingFace(_ model: OfficialModel, isTied: Bool) throws {
+    private static func layOutAsHuggingFace(_ model: OfficialModel, isTied: Bool, more: String = "") throws {
         let source = try TorchArchive(reading: "\(model.llama)/7B/consolidated.00.pth")
         try FileManager.default.removeItem(atPath: "\(model.llama)/7B")
         let config = """
             {"model_type": "llama", "hidden_size": 64, "intermediate_size": 192, "num_hidden_layers": 3, "rope_scaling": null,
              "num_attention_heads": 4, "rms_norm_eps": 1e-6, "tie_word_embeddings": \(isTied),
-             "max_position_embeddings": 2048}
+             "max_position_embeddings": 2048\(more)}
             """
         try Data(config.utf8).write(to: URL(fileURLWithPath: "\(model.llama)/config.json"))
         let tensors = source.tensors.filter { $0.name != "rope.freqs" && !(isTied && $0.name == "output.weight") }

@@ -300,6 +300,9 @@ struct ToolboxPartsTests {
             (#"{"image": "P", "question": "x", "choices": "a,b"}"#, "P", "choices is no list of texts"),
             (#"{"image": "P", "choices": ["a", 7]}"#, "P", "choices is no list of texts"),
             (#"{"image": "P", "choises": ["a", "b"]}"#, "P", "has the unknown key \"choises\""),
+            (#"{"image": "P", "image": "P"}"#, "P", "has the key image twice"),
+            (#"{"image": "P", "question": "x", "qu\u0065stion": "y"}"#, "P", "has the key question twice"),
+            (#"{"image": "P",}"#, "", "is no JSON object"), (#"{"image": "P"},"#, "", "is no JSON object"),
         ])
     func badRecords(text: String, image: String, cause: String) {
         let line = ToolboxInputLine.read(text, 3, for: .ask)
@@ -316,16 +319,40 @@ struct ToolboxPartsTests {
     func captionKeys() {
         let line = ToolboxInputLine.read(#"{"image": "P", "question": "x"}"#, 1, for: .caption)
         let failure = #expect(throws: Failure.self) { try line.record.get() }
-        #expect(failure?.cause == "has the unknown key \"question\"" && failure?.hint == "Known here: image.")
+        #expect(failure?.cause == "has the unknown key \"question\"" && failure?.hint == "Known here: id, image.")
     }
 
-    @Test("a blank line has a line of output, so that positions stay; the end has none")
+    @Test(
+        "a record's id, a text or a whole number, comes back with the answer and with the error",
+        arguments: [
+            (#""r 7""#, #""id":"r 7""#), ("9007199254740993", #""id":9007199254740993"#), ("-1", #""id":-1"#),
+        ])
+    func identifiers(id: String, written: String) throws {
+        for (line, isGood) in [(#"{"image": "P", "id": \#(id)}"#, true), (#"{"id": \#(id)}"#, false)] {
+            let read = ToolboxInputLine.read(line, 1, for: .ask)
+            #expect((try? read.record.get()) != nil || !isGood)
+            let request = read.request { _ in .failure(Failure(.usage, "", "")) }
+            let record = ToolboxRecord(image: request.image, id: request.id, failure: Failure(.usage, "", "c"))
+            #expect(try ToolboxJSON.line(record).contains(written))
+        }
+    }
+
+    @Test("an id that is neither is refused; null and none are none", arguments: ["1.5", "[]", "true", "{}"])
+    func badIdentifiers(id: String) throws {
+        let refused = ToolboxInputLine.read(#"{"image": "P", "id": \#(id)}"#, 1, for: .ask)
+        let failure = #expect(throws: Failure.self) { try refused.record.get() }
+        #expect(failure?.cause == "id is neither a text nor a whole number" && refused.id == nil)
+        let absent = ToolboxInputLine.read(#"{"image": "P", "id": null}"#, 1, for: .ask)
+        #expect(absent.id == nil && (try? absent.record.get()) != nil)
+    }
+
+    @Test("a blank line has a line of output, so that positions stay, and so has one that could not be taken")
     func blankLines() {
-        let blank = ToolboxInputLine.next(2, for: .caption, line: { "" })
-        let failure = #expect(throws: Failure.self) { try blank?.record.get() }
+        let blank = ToolboxInputLine.read(.success(""), 2, for: .caption)
+        let failure = #expect(throws: Failure.self) { try blank.record.get() }
         #expect(failure?.object == "standard input:2" && failure?.cause == "is blank")
-        let end = ToolboxInputLine.next(3, for: .caption, line: { nil })
-        #expect(end == nil)
+        let refused = ToolboxInputLine.read(.failure(Failure(.specInvalid, "o", "c")), 3, for: .caption)
+        #expect(throws: Failure(.specInvalid, "o", "c")) { try refused.record.get() }
     }
 
     @Test("an error without advice has no hint, as in outcome documents")

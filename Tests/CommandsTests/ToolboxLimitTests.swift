@@ -9,8 +9,10 @@ import Specification
 import Tensor
 import Testing
 import Text
+import Vision
 
 @testable import Commands
+@testable import FineTuning
 
 extension OfficialModel {
     /// Changes model.yaml.
@@ -86,6 +88,56 @@ struct ToolboxLimitTests {
             try ToolboxTrace.parse(["--prompt-file", large] + arguments).run()
         }
         #expect(failure?.code == .promptTooLong && failure?.object == large)
+    }
+
+    @Test("pixels that are no numbers are refused by their file and tensor", arguments: [Float.nan, .infinity])
+    func pixels(value: Float) throws {
+        let model = try model()
+        let prompt = try model.file(Data("Caption:".utf8), "prompt")
+        let file = "\(model.path)/pixels"
+        func trace(_ last: Float) throws {
+            let side = try ModelBundle(path: model.out).vision.side
+            var values = [Float](repeating: 0, count: 3 * side * side)
+            values[values.count - 1] = last
+            let writer = try SafetensorsWriter(
+                path: file, tensors: [TensorDeclaration(name: "pixels", type: .float32, shape: [1, 3, side, side])])
+            try writer.write(values.span)
+            try writer.finish()
+            let arguments = ["--model", model.out, "--out", "\(model.path)/trace", "--steps", "1", "--threads", "2"]
+            try ToolboxTrace.parse(arguments + ["--prompt-file", prompt, "--pixels", file]).run()
+        }
+        try trace(1)
+        let failure = #expect(throws: Failure.self) { try trace(value) }
+        #expect(failure?.code == .modelInvalid && failure?.object == "\(file): tensor pixels")
+    }
+
+    @Test("an adapter that computes no number fails its requests by photo and adapter, in commands and evaluations")
+    func numbers() throws {
+        let model = try model()
+        let bundle = try ModelBundle(path: model.out)
+        var (configuration, tensors) = try AdapterFile.tensors(
+            path: "\(model.out)/adapters/official.gguf", base: bundle.base)
+        configuration.scale = 1e6
+        tensors.e2 = tensors.e2?.map { _ in 3e38 }
+        let wild = try Adapter(configuration, tensors: tensors, precision: bundle.precision)
+        let answerer = try Answerer(
+            bundle: bundle, compute: Compute(kernels: Kernels.choose(forced: nil), threads: 2), batch: 4,
+            additional: ["wild": wild])
+        let tasks = ["wild", "official"].map { TaskSpec.Task(id: "c", adapter: $0, work: .caption(.caption)) }
+        var rest = tasks.map { ToolboxRequest(image: photo, task: .success($0)) }[...]
+        var failures: [Failure?] = []
+        let first = try ToolboxAnswering(answerer: answerer, window: 4).run({ rest.popFirst() }) {
+            _, outcome throws(Failure) in
+            if case .failure(let failure) = outcome { failures.append(failure) } else { failures.append(nil) }
+        }
+        #expect(failures.count == 2 && failures[0]?.code == .modelInvalid && failures[1] == nil)
+        #expect(first?.object == "\(photo): \(model.out): adapter wild" && first == failures[0])
+
+        let photos = tasks.map { PhotoTasks(image: photo, tasks: [$0]) }
+        let outcomes = BatchedAnswers(answerer: answerer).run(photos) { _ in }
+        let failure = #expect(throws: Failure.self) { try outcomes[0][0].get() }
+        #expect(failure?.code == .modelInvalid && failure?.object == "\(model.out): adapter wild")
+        #expect((try? outcomes[1][0].get()) != nil)
     }
 
     @Test("a caption beyond the model's context costs itself alone")

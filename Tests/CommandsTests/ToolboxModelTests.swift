@@ -67,6 +67,33 @@ struct ToolboxModelTests {
         #expect(texts[0] == texts[1])
     }
 
+    @Test("requests that are there run together, none waits for one that is not, and a fault of the source comes last")
+    func readiness() throws {
+        let task = TaskSpec.Task(id: "c", work: .caption(.init(maximumTokens: 3)))
+        var asked = 0
+        var reported = 0
+        let fault = Failure(.inputOutput, "standard input", "cannot be read")
+        let failure = #expect(throws: Failure.self) {
+            try answering(window: 16).run(
+                { () throws(Failure) in
+                    asked += 1
+                    // Two are ready, then one that comes when both have been reported, then the source fails.
+                    if asked == 3 { #expect(reported == 2) }
+                    guard asked < 4 else { throw fault }
+                    return ToolboxRequest(image: Material.photo("rocket.jpg"), task: .success(task))
+                },
+                isReady: { asked != 2 },
+                report: { _, outcome throws(Failure) in
+                    _ = try outcome.get()
+                    reported += 1
+                    // With nothing but readiness in the way the third would have been asked for before this.
+                    if reported == 1 { #expect(asked == 2) }
+                })
+        }
+        #expect(failure == fault)
+        #expect(reported == 3)
+    }
+
     @Test("a precision that the bundle does not have is refused with what to make")
     func precision() throws {
         let precision = try ModelBundle(path: Material.bundle).precision

@@ -227,7 +227,7 @@ struct DataWritingTests {
             """
             {"type": "x", "image": "images/a.jpg", "caption": "A \\u00e9 \\/ \\"dog\\" .", "id": 12345678901234567890, "z": [1.0, {"b": 2}]}
             {"image" : "./images/b.jpg" , "spl\\u0069t":"test", "question":"What?","answers":["x","y"],"source":null, }
-            \u{FEFF}{"image": "images/a.jpg", "image": "images/b.jpg", "caption": "Twice ."}
+            \u{FEFF}{"image": "images/a.jpg", "caption": "Twice ."}
             """)
         try FileManager.default.createDirectory(atPath: "\(folder.path)/sub", withIntermediateDirectories: true)
         let lines = try ExampleRows.lines(path: path)

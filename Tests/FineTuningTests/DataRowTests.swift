@@ -112,6 +112,8 @@ struct DataRowTests {
                 "{\"image\": \"images/a.jpg\", \"caption\": \"x\", \"question\": \"Why?\", \"answer\": \"y\"}",
                 "has both a caption and a question"
             ),
+            ("{\"image\": \"images/a.jpg\", \"caption\": \"x\", \"caption\": \"y\"}", "has the key caption twice"),
+            ("{\"image\": \"images/a.jpg\", \"caption\": \"x\", \"n\": 1, \"\\u006e\": 1}", "has the key n twice"),
             ("{\"image\": \"images/c.jpg\", \"caption\": \"x\"}", "the photo images/c.jpg is missing"),
             ("{\"image\": \"images\", \"caption\": \"x\"}", "the photo images is not a regular file"),
         ])

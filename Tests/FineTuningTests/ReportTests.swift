@@ -55,6 +55,17 @@ struct ReportLogTests {
         #expect(!svg.contains("1000000000"))
         #expect(LossCurve.smoothed(points.suffix(20)).allSatisfy { $0.loss == 2 })
     }
+
+    @Test("losses without a finite span between them are left out, and the others are drawn as if alone")
+    func beyond() {
+        let sound = (10...60).map { TrainingLog.Point(step: $0, loss: 60 / Double($0)) }
+        let wild = [1e308, -1e308, .nan, .infinity, 1e7].map { TrainingLog.Point(step: 1, loss: $0) }
+        let alone = LossCurve.svg(training: sound, validation: sound)
+        #expect(LossCurve.svg(training: wild + sound, validation: sound + wild) == alone)
+        #expect(LossCurve.svg(training: wild, validation: []).contains("No losses"))
+        let large = [1e6, -1e6].enumerated().map { TrainingLog.Point(step: $0.offset, loss: $0.element) }
+        #expect(!LossCurve.svg(training: large, validation: large).contains("nan"))
+    }
 }
 
 @Suite("Reports")
@@ -75,14 +86,6 @@ struct ReportPageTests {
         #expect(HTMLText.number(-1.5, 1) == "−1.5")
         #expect(HTMLText.number(3, 0) == "3")
         #expect(HTMLText.number(.nan, 1) == "–")
-    }
-
-    @Test("base64 is that of Foundation")
-    func base64() {
-        for count in 0..<20 {
-            let bytes = (0..<count).map { UInt8(truncatingIfNeeded: $0 &* 97 &+ 200) }
-            #expect(HTMLText.base64(bytes) == Data(bytes).base64EncodedString())
-        }
     }
 
     @Test("only JPEG and PNG are embedded")

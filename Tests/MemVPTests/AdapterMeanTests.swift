@@ -59,6 +59,15 @@ struct AdapterMeanTests {
         #expect(try AdapterFile.mean(of: plain, base: base).1.vision == nil)
     }
 
+    @Test("an adapter with values that are not finite is named, wherever it stands")
+    func divergence() throws {
+        let (good, bad) = (try adapter("good", from: 0), try adapter("bad", from: .nan))
+        for paths in [[good, bad], [bad, good]] {
+            let failure = #expect(throws: Failure.self) { try AdapterFile.mean(of: paths, base: base) }
+            #expect(failure?.code == .modelInvalid && failure?.object == bad)
+        }
+    }
+
     @Test("adapters of other bases, shapes or constants have no mean")
     func misfits() throws {
         let first = try adapter("first", from: 0)

@@ -50,6 +50,8 @@ struct ModelPackTests {
         let failure = #expect(throws: Failure.self) { try install(path, replace: replace) }
         #expect(failure?.code == code)
         #expect(failure?.description.contains(part) == true, "\(String(describing: failure))")
+        // What is named must be there to be looked at.
+        #expect(failure?.object.contains("partial") == false, "\(String(describing: failure))")
         #expect(try workshop.contents("place") == before)
     }
 
@@ -206,7 +208,32 @@ struct ModelPackTests {
         var wrong = try ModelBundle.description(in: bundle)
         wrong.templates[.ask]?.end = "<|nope|>"
         let made = try tar(files().map { $0.0 == "model.yaml" ? ($0.0, Array(wrong.yaml.utf8)) : $0 })
-        try refused(made, .modelInvalid, "model.yaml: templates.ask")
+        try refused(made, .modelInvalid, "\(made): model.yaml: templates.ask")
+    }
+
+    @Test("a bundle that names an adapter without a file is neither packed nor installed, and replaces none")
+    func missingAdapters() throws {
+        try install(archive)
+        var wrong = try ModelBundle.description(in: bundle)
+        wrong.adapters[.caption] = "no"
+        let made = try tar(files().map { $0.0 == "model.yaml" ? ($0.0, Array(wrong.yaml.utf8)) : $0 })
+        try refused(made, .modelInvalid, "\(made): model.yaml: adapters.caption: names the adapter no", replace: true)
+        _ = try ModelBundle(path: target)
+        try Data(wrong.yaml.utf8).write(to: URL(fileURLWithPath: "\(bundle)/model.yaml"))
+        let failure = #expect(throws: Failure.self) {
+            try ModelPack.pack(bundle, to: "\(workshop.path)/x.tar") { _ in }
+        }
+        #expect(failure?.code == .modelInvalid && failure?.object == "\(bundle)/model.yaml: adapters.caption")
+        #expect(failure?.hint == "There are a.")
+        #expect(!(try workshop.contents().contains { $0.contains("x.tar") }))
+    }
+
+    @Test("a name that a terminal would obey is not installed")
+    func names() throws {
+        var wrong = try ModelBundle.description(in: bundle)
+        wrong.name = "a\u{1B}[2Jb"
+        let made = try tar(files().map { $0.0 == "model.yaml" ? ($0.0, Array(wrong.yaml.utf8)) : $0 })
+        try refused(made, .modelInvalid, "\(made): model.yaml: name")
     }
 
     @Test("a bundle that is not what its model.yaml says is not packed")

@@ -232,6 +232,27 @@ struct PickleFaultTests {
         expectFailure(.modelUnsupported, "25000 dimensions") { _ = try open(object) }
     }
 
+    @Test("a call costs what it takes off the stack, not what lies below: a hundred thousand calls end, of each kind")
+    func tallStacks() throws {
+        /// What is made and kept in the memo, then the same step again and again, each leaving a value on the stack.
+        func tall(_ made: [UInt8], _ step: [UInt8]) throws {
+            let steps = [UInt8](repeatElement(step, count: 100_000).joined())
+            #expect(try openPlain(made + steps + [0x7d]).tensors.count == 0)
+        }
+        try tall(global("collections", "OrderedDict") + [0x71, 0], [0x68, 0, 0x29, 0x52])
+        try tall(global("argparse", "Namespace") + [0x71, 0], [0x68, 0, 0x29, 0x81])
+        try tall(Array(storage().dropLast()) + [0x71, 0], [0x68, 0, 0x51])
+        let arguments =
+            [0x28] + storage() + long(0) + tuple([2]) + tuple([1]) + [0x89] + global("collections", "OrderedDict")
+            + [0x29, 0x52, 0x74]
+        let tensors = global("torch._utils", "_rebuild_tensor_v2") + [0x71, 0] + arguments + [0x71, 1]
+        try tall(tensors, [0x68, 0, 0x68, 1, 0x52])
+        // Values under the calls, however many: taken singly, in twos and up to a mark.
+        try tall([], [0x4e, 0x4e, 0x85])
+        try tall([], [0x4e, 0x4e, 0x4e, 0x86])
+        try tall([], [0x4e, 0x28, 0x4e, 0x74])
+    }
+
     @Test("a storage's key has at most 256 bytes: it is hashed for each tensor that names it")
     func keys() throws {
         let key = String(repeating: "k", count: 256)

@@ -195,6 +195,19 @@ struct TarTests {
         }
     }
 
+    @Test("an extended header has at most a megabyte: it is copied, and one of gigabytes costs nothing on a disk")
+    func largeExtensions() throws {
+        let times = record("mtime=123456")
+        try #require(TarArchive.largestExtension % times.utf8.count == 0)
+        let most = String(repeating: times, count: TarArchive.largestExtension / times.utf8.count)
+        for type: Character in ["x", "g"] {
+            #expect(try open([RawEntry("p", type: type, body: most), RawEntry("a")]).entries.map(\.name) == ["a"])
+            expectFailure(.modelInvalid, "entry p", "extended header of 1048592 bytes") {
+                _ = try open([RawEntry("p", type: type, body: most + times), RawEntry("a")])
+            }
+        }
+    }
+
     @Test("no change of bytes makes the reader trap, and what it accepts lies in the archive")
     func mutations() throws {
         let good =

@@ -57,7 +57,7 @@ struct EncoderTests {
         var noise = Noise(state: 9)
         let (x, w, b, held) = (noise.values(m * k), noise.values(n * k), noise.values(n), noise.values(m * n))
         let compute = try Compute(kernels: Kernels.choose(forced: path), threads: 2)
-        let input = ProductInput(precision: .int8, capacity: m, columns: k, twoPlanesFor: n, threads: 2)
+        let input = ProductInput(precision: .int8, capacity: m, columns: k, planes: 2)
         let weights = try WeightMatrix(name: "w", precision: .int8, rows: n, columns: k, values: w.span)
         compute.load(input, from: ProductTests.rows(x, m: m, k: k), rows: m)
         func run(_ epilogue: Compute.Epilogue) -> [Float] {

@@ -60,7 +60,7 @@ struct ProductTests {
         let exact = try run(.float32, ProductInput(precision: .float32, capacity: m, columns: k))
         let one = try run(.int8, ProductInput(precision: .int8, capacity: m, columns: k))
         let two = try run(
-            .int8, ProductInput(precision: .int8, capacity: m, columns: k, twoPlanesFor: n, threads: compute.threads))
+            .int8, ProductInput(precision: .int8, capacity: m, columns: k, planes: 2))
         #expect(Self.relativeL2(exact, expected) < 1e-6)
         #expect(Self.relativeL2(two, expected) < 0.01)
         #expect(Self.relativeL2(one, expected) < 0.05)
@@ -77,7 +77,7 @@ struct ProductTests {
         let weights = try WeightMatrix(name: "w", precision: .int8, rows: n, columns: k, values: w.span)
         let input =
             twoPlanes
-            ? ProductInput(precision: .int8, capacity: m, columns: k, twoPlanesFor: n, threads: 1)
+            ? ProductInput(precision: .int8, capacity: m, columns: k, planes: 2)
             : ProductInput(precision: .int8, capacity: m, columns: k)
         compute.load(input, from: source, rows: m)
         let once = FloatRows(capacity: m, columns: n)

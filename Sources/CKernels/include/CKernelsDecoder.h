@@ -27,23 +27,14 @@ void mk_run_rotate_and_store(mk_pool *pool, const mk_table *table, float *qkv, i
                              int32_t head_size, const float *cosines, const float *sines,
                              mk_attention_row *attention_rows);
 
-// Two-plane activations: row 2 i holds q1 = round(x / s), row 2 i + 1 holds q2 = round((x / s - q1) * 254) with the scale
-// s / 254, so that x ~ s q1 + s / 254 q2. Both are ordinary int8 rows to the products. residual: [threads][residual_stride],
-// scratch of at least x->columns values a thread.
-void mk_run_quantize_two_planes(mk_pool *pool, const mk_table *table, const float *x, int32_t x_stride, int32_t m,
-                                float *residual, int32_t residual_stride, mk_activations_i8 *out);
-// y[i] = products[2 i] + products[2 i + 1] + bias, or y[i] += the same: the sum of the two planes. columns values a row;
-// bias may be NULL.
-void mk_run_join_planes(mk_pool *pool, const float *products, int32_t products_stride, int32_t m, int32_t columns,
-                        const float *bias, bool accumulate, float *y, int32_t y_stride);
-
-// y[rows] += SiLU(x[rows] keys^T) values for each group; x has `planes` rows a token, and scores as many. scores: [planes m][scores_stride] and `activated` are scratch for all
-// rows. Split over threads by rows, so each row is computed whole by one thread.
+// y[rows] += SiLU(x[rows] keys^T) values for each group. x: one row a token, or two where `planes` is 2
+// (quantize_planes); scores: [m][scores_stride] and `activated` are scratch for all m rows. Split over threads by rows,
+// so each row is computed whole by one thread. Groups ascend and do not overlap; rows outside of them are left alone.
 void mk_run_memory_i8(mk_pool *pool, const mk_table *table, const mk_activations_i8 *x, int32_t planes,
-                      const mk_memory_group *groups, int32_t group_count, float *scores, int32_t scores_stride, mk_activations_i8 *activated, float *y,
-                      int32_t y_stride);
+                      const mk_memory_group *groups, int32_t group_count, float *scores, int32_t scores_stride,
+                      mk_activations_i8 *activated, float *y, int32_t y_stride);
 void mk_run_memory_f32(mk_pool *pool, const mk_table *table, const float *x, int32_t x_stride,
-                       const mk_memory_group *groups, int32_t group_count, float *scores, int32_t scores_stride, float *y,
-                       int32_t y_stride);
+                       const mk_memory_group *groups, int32_t group_count, float *scores, int32_t scores_stride,
+                       float *y, int32_t y_stride);
 
 #endif

@@ -41,21 +41,40 @@ struct ToolboxPhotoOptions: ParsableArguments {
             bundle: bundle, compute: model.compute(), batch: 16,
             additional: ToolboxModel.additional(adapter, in: bundle))
         try answerer.requireAdapter(adapter, for: kind)
-        // A program that writes one record and waits for its answer must get it, so records are not gathered.
-        let answering = ToolboxAnswering(answerer: answerer, window: readsRecords ? 1 : 16)
-        var rest = photos[...]
-        var line = 0
-        let next: () -> ToolboxRequest? = {
-            if readsRecords {
-                line += 1
-                return ToolboxInputLine.next(line, for: kind).map { $0.request(task) }
-            }
-            return rest.popFirst().map { ToolboxRequest(image: $0, task: task(nil)) }
-        }
-        let failure = try answering.run(next) { request, outcome throws(Failure) in
+        let answering = ToolboxAnswering(answerer: answerer, window: 16)
+        func tell(_ request: ToolboxRequest, _ outcome: ToolboxAnswering.Outcome) throws(Failure) {
             try report(request, outcome, kernels: answerer.kernels)
         }
+        if readsRecords { return try runRecords(kind, task, through: answering, tell) }
+        var rest = photos[...]
+        let failure = try answering.run(
+            { () throws(Failure) in rest.popFirst().map { ToolboxRequest(image: $0, task: task(nil)) } }, report: tell)
         if let failure { throw ArgumentParser.ExitCode(failure.code.exitCode.rawValue) }
+    }
+
+    /// Answers lines of standard input. What is wrong with one stands in its own line of output, which whoever reads it
+    /// has; the status says only whether each had one (Spark's `pipe` drops a partition for any other).
+    private func runRecords(
+        _ kind: TaskKind, _ task: (ToolboxInputRecord?) -> Result<TaskSpec.Task, Failure>,
+        through answering: ToolboxAnswering,
+        _ tell: (ToolboxRequest, ToolboxAnswering.Outcome) throws(Failure) -> Void
+    ) throws(Failure) {
+        let lines = InputLines()
+        var number = 0
+        // A program that writes one record and waits for its answer must get it: only what is there is gathered.
+        _ = try answering.run(
+            { () throws(Failure) in
+                guard let line = try lines.next() else { return nil }
+                number += 1
+                return ToolboxInputLine.read(line, number, for: kind).request(task)
+            }, isReady: { lines.isReady }, report: tell)
+    }
+
+    /// An answer for people: files and models bring text that a terminal would obey.
+    static func line(_ image: String, _ answer: Answer, isNamed: Bool) -> String {
+        let name = isNamed ? "\(image.harmless): " : ""
+        let certainty = answer.probabilities == nil ? "" : " (\(ToolboxTime.rounded(answer.confidence, 3)))"
+        return "\(name)\(answer.text.harmlessLines)\(certainty)"
     }
 
     private func report(
@@ -65,18 +84,17 @@ struct ToolboxPhotoOptions: ParsableArguments {
         switch outcome {
         case .success(let result) where writesJSON:
             let record = ToolboxRecord(
-                image: request.image, answer: result.answer, kernels: kernels, warnings: result.warnings)
-            try Output.write(ToolboxJSON.line(record))
+                image: request.image, id: request.id, answer: result.answer, kernels: kernels,
+                warnings: result.warnings)
+            try Output.write(record.line())
         case .success(let result):
-            let name = photos.count > 1 ? "\(request.image): " : ""
-            let certainty =
-                result.answer.probabilities == nil ? "" : " (\(ToolboxTime.rounded(result.answer.confidence, 3)))"
-            try Output.write("\(name)\(result.answer.text)\(certainty)\n")
-            for warning in result.warnings { ToolboxTerminal.write("memvp: \(request.image): \(warning)\n") }
+            try Output.write(Self.line(request.image, result.answer, isNamed: photos.count > 1) + "\n")
+            for warning in result.warnings {
+                ToolboxTerminal.write("memvp: \(request.image): \(warning)".harmless + "\n")
+            }
         case .failure(let failure):
             if writesJSON {
-                let record = ToolboxRecord(image: request.image, failure: failure)
-                try Output.write(ToolboxJSON.line(record))
+                try Output.write(ToolboxRecord(image: request.image, id: request.id, failure: failure).line())
             } else {
                 ToolboxTerminal.complain(failure)
             }

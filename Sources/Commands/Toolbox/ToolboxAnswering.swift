@@ -12,6 +12,8 @@ internal import Vision
 /// One photo with one task, or why the request cannot be run.
 struct ToolboxRequest {
     var image: String
+    /// What the caller calls it by, if anything.
+    var id: ToolboxRecordName?
     var task: Result<TaskSpec.Task, Failure>
     /// Whether the question is put without an image: V = 0, E₁ and E₂ stay.
     var isBlind = false
@@ -26,6 +28,7 @@ struct ToolboxRecord: Encodable {
         var hint: String?
     }
 
+    var id: ToolboxRecordName?
     var image: String
     var task: String?
     var prompt: String?
@@ -40,8 +43,8 @@ struct ToolboxRecord: Encodable {
     var warnings: [String]?
     var error: Fault?
 
-    init(image: String, answer: Answer, kernels: String, warnings: [String]) {
-        self.image = image
+    init(image: String, id: ToolboxRecordName? = nil, answer: Answer, kernels: String, warnings: [String]) {
+        (self.image, self.id) = (image, id)
         task = answer.task.rawValue
         prompt = answer.prompt
         text = answer.text
@@ -56,12 +59,25 @@ struct ToolboxRecord: Encodable {
         self.warnings = warnings
     }
 
-    init(image: String, failure: Failure) {
-        self.image = image
+    init(image: String, id: ToolboxRecordName? = nil, failure: Failure) {
+        (self.image, self.id) = (image, id)
         error = Fault(
             code: failure.code.rawValue,
             message: failure.object.isEmpty ? failure.cause : "\(failure.object): \(failure.cause)",
             hint: failure.hint.isEmpty ? nil : failure.hint)
+    }
+}
+
+extension ToolboxRecord {
+    /// The record as a line of JSON. A result that has no such form is its own record's error: the records behind it have theirs.
+    ///
+    /// - Throws: never in practice: an error is text alone.
+    func line() throws(Failure) -> String {
+        do throws(Failure) {
+            return try ToolboxJSON.line(self)
+        } catch {
+            return try ToolboxJSON.line(ToolboxRecord(image: image, id: id, failure: error))
+        }
     }
 }
 
@@ -76,16 +92,24 @@ struct ToolboxAnswering {
 
     /// Runs all requests.
     ///
+    /// - Parameters:
+    ///   - next: the next request, for which it may wait; nil after the last.
+    ///   - isReady: whether `next` would not wait; asked where requests are under way already.
     /// - Returns: the first failure among the outcomes.
+    /// - Throws: what `next` throws, once the requests before it have been reported; what `report` throws, at once.
     func run(
-        _ next: () -> ToolboxRequest?, report: (ToolboxRequest, Outcome) throws(Failure) -> Void
+        _ next: () throws(Failure) -> ToolboxRequest?, isReady: () -> Bool = { true },
+        report: (ToolboxRequest, Outcome) throws(Failure) -> Void
     ) throws(Failure) -> Failure? {
         var waiting: [(request: ToolboxRequest, warnings: [String], job: Int?, outcome: Outcome?)] = []
         var isDrained = false
         var firstFailure: Failure?
+        var fault: Failure?
         while true {
-            while !isDrained, waiting.count < window, answerer.hasRoom {
-                guard let request = next() else {
+            while !isDrained, waiting.count < window, answerer.hasRoom, waiting.isEmpty || isReady() {
+                let taken = Result { () throws(Failure) in try next() }
+                if case .failure(let failure) = taken { fault = failure }
+                guard case .success(let request?) = taken else {
                     isDrained = true
                     break
                 }
@@ -103,12 +127,18 @@ struct ToolboxAnswering {
                 try report(first.request, outcome)
                 waiting.removeFirst()
             }
-            if waiting.isEmpty, isDrained { return firstFailure }
+            if waiting.isEmpty, isDrained {
+                if let fault { throw fault }
+                return firstFailure
+            }
             for finished in answerer.step() {
-                guard let index = waiting.firstIndex(where: { $0.job == finished.job }),
-                    let answer = finished.answers.answers.first
-                else { continue }
-                waiting[index].outcome = .success((answer, waiting[index].warnings))
+                guard let index = waiting.firstIndex(where: { $0.job == finished.job }) else { continue }
+                if let failure = finished.answers.failure {
+                    let image = waiting[index].request.image
+                    waiting[index].outcome = .failure(image.isEmpty ? failure : failure.about(image))
+                } else if let answer = finished.answers.answers.first {
+                    waiting[index].outcome = .success((answer, waiting[index].warnings))
+                }
             }
         }
     }

@@ -96,7 +96,8 @@ struct ToolboxFileReport: Encodable {
         lines += tensors.map {
             "  \($0.name)  \($0.type) \($0.shape.map(String.init).joined(separator: "×"))  \($0.bytes) bytes"
         }
-        return lines.joined(separator: "\n")
+        // Keys and names are foreign text.
+        return lines.map(\.harmless).joined(separator: "\n")
     }
 }
 
@@ -146,6 +147,6 @@ struct ToolboxBundleReport: Encodable {
             lines.append("  \(kind): \(adapter), \"\(template.prompt)\", \(template.style), ends in \(template.end)")
         }
         for (file, hash) in hashes.sorted(by: { $0.key < $1.key }) { lines.append("  \(file): SHA-256 \(hash)") }
-        return (lines + files.map(\.text)).joined(separator: "\n")
+        return (lines.map(\.harmless) + files.map(\.text)).joined(separator: "\n")
     }
 }

@@ -1,10 +1,10 @@
 // `memvp models`: bundles as single files, for boxes without a network.
 
 internal import ArgumentParser
+internal import Daemon
 internal import Diagnostics
 internal import FoundationEssentials
 internal import MemVP
-internal import ModelFile
 internal import Specification
 
 /// `memvp models`
@@ -87,10 +87,9 @@ struct ToolboxModelsInstall: ParsableCommand {
 
     /// The directory that the daemon's configuration names.
     ///
-    /// - Throws: `configuration_invalid`, or the reader's failures.
+    /// - Throws: `configuration_invalid`.
     static func configured(_ path: String) throws(Failure) -> String {
         guard FileManager.default.fileExists(atPath: path) else { return DaemonConfiguration().model }
-        let bytes = try InputFile.read(path, limit: 65_536, tooLarge: .configurationInvalid)
-        return try EffectiveConfiguration(yaml: bytes, named: path).configuration.model
+        return try EffectiveConfiguration(file: path).configuration.model
     }
 }

@@ -15,8 +15,13 @@ enum ToolboxTerminal {
         }
     }
 
-    /// Writes a failure to standard error.
-    static func complain(_ failure: Failure) { write("memvp: \(failure)\n") }
+    /// Writes a failure to standard error. A line feed in its object is a file name's, which must not make a line.
+    static func complain(_ failure: Failure) { write("memvp: \(shown(failure))\n") }
+
+    /// A failure as people read it.
+    static func shown(_ failure: Failure) -> String {
+        "\(Failure(failure.code, failure.object.harmless, failure.cause, hint: failure.hint))"
+    }
 
     /// Whether somebody is looking.
     static var isWatched: Bool { isatty(2) == 1 }

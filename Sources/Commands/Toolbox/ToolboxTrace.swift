@@ -81,7 +81,7 @@ struct ToolboxTrace: ParsableCommand {
             try Output.write(
                 ToolboxJSON.line(ToolboxTraceSummary(ids: ids, kernels: compute.kernels.name, text: answer)))
         } else {
-            try Output.write("\(out): \(trace.names.joined(separator: ", "))\n\(answer)")
+            try Output.write("\(out): \(trace.names.joined(separator: ", "))\n\(answer.harmlessLines)")
         }
     }
 
@@ -138,7 +138,13 @@ struct ToolboxTrace: ParsableCommand {
                 .modelInvalid, "\(pixels): tensor pixels", "has the shape \(tensor.shape), not [1, 3, \(side), \(side)]"
             )
         }
-        return Self.interleaved(try file.floats(of: tensor), side: side)
+        let values = try file.floats(of: tensor)
+        guard values.allSatisfy(\.isFinite) else {
+            throw Failure(
+                .modelInvalid, "\(pixels): tensor pixels", "holds a value that is not finite",
+                hint: "Write numbers, normalised as model.yaml says.")
+        }
+        return Self.interleaved(values, side: side)
     }
 
     /// [side, side, 3] to [3, side, side]

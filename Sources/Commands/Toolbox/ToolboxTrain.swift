@@ -194,7 +194,8 @@ struct ToolboxTrain: ParsableCommand {
             try Self.check(name, value, "at least 0 and less than 1", (0..<1).contains(value))
         }
         for (name, value) in [("lambda", lambda ?? 1), ("scale", scale ?? 1)] {
-            try Self.check(name, value, "a number", true)
+            let most = Adapter.largestConstant
+            try Self.check(name, value, "a number from -\(Int(most)) to \(Int(most))", abs(value) <= most)
         }
     }
 

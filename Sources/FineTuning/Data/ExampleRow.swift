@@ -81,8 +81,8 @@ public struct BadRow: Sendable, Equatable, CustomStringConvertible {
         self.reason = reason
     }
 
-    /// `file:line: reason`
-    public var description: String { "\(file):\(line): \(reason)" }
+    /// `file:line: reason`, in one line whatever the row holds.
+    public var description: String { "\(file):\(line): \(reason)".harmless }
 }
 
 /// What happens at a row that cannot be used (`--on-bad-row`).

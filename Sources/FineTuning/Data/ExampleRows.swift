@@ -257,8 +257,8 @@ private struct RowReader {
             }
             throw RowFault(reason: "is not an object in JSON" + (text.fault.map { ": \($0)" } ?? ""))
         } catch { throw RowFault(reason: "is not an object in JSON") }
-        guard let key = text.keyOfNoValue else { return record }
-        throw RowFault(reason: "is not an object in JSON: what stands for \(key) is no value")
+        if let fault = text.memberFault { throw RowFault(reason: fault) }
+        return record
     }
 }
 

@@ -93,6 +93,8 @@ final class FeatureStore {
     func holds(_ hash: String) -> Bool { places[hash] != nil }
 
     /// Adds a photo's features. [patches, width]
+    ///
+    /// - Throws: `model_invalid` for a feature that half precision cannot hold; `no_space`, `input_output`.
     func append(_ hash: String, features: FloatRows) throws(Failure) {
         guard places[hash] == nil, hash.utf8.count == Self.hashLength else { return }
         var bytes: [UInt8] = []
@@ -100,7 +102,13 @@ final class FeatureStore {
         for patch in 0..<patches {
             let row = features.row(patch)
             for column in 0..<width {
-                let bits = Float16(row[column]).bitPattern
+                let half = Float16(row[column])
+                guard half.isFinite else {
+                    throw Failure(
+                        .modelInvalid, hash, "has a feature of \(row[column]), which half precision cannot hold",
+                        hint: "The encoder is not one that features can be kept of; see memvp inspect.")
+                }
+                let bits = half.bitPattern
                 bytes.append(UInt8(truncatingIfNeeded: bits))
                 bytes.append(UInt8(truncatingIfNeeded: bits >> 8))
             }

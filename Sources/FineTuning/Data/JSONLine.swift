@@ -4,7 +4,7 @@
 internal import FoundationEssentials
 
 /// A line of a file.
-struct JSONLine {
+public struct JSONLine {
     /// A key with its value, as the line spells them.
     struct Member {
         /// The key as it is meant.
@@ -18,7 +18,7 @@ struct JSONLine {
     let bytes: ArraySlice<UInt8>
 
     /// A line without its line feed, and without a byte order mark: files that were put together have such in their midst.
-    init(bytes: ArraySlice<UInt8>) {
+    public init(bytes: ArraySlice<UInt8>) {
         self.bytes = bytes.starts(with: [0xEF, 0xBB, 0xBF]) ? bytes.dropFirst(3) : bytes
     }
 
@@ -65,9 +65,22 @@ struct JSONLine {
         return members
     }
 
-    /// The first key whose value is no JSON, of an object: the decoder passes over values that nobody asks for, and rows are written
-    /// again with them. Nil too where the line is not even so much of an object that keys can be told.
-    var keyOfNoValue: String? { members()?.first { !JSONGrammar.isValue($0.value) }?.key }
+    /// Whether the line is one value of JSON, to the letter: the decoder takes a comma too many.
+    public var isJSON: Bool { JSONGrammar.isValue(bytes) }
+
+    /// What the decoder passes over in an object, in words: a value of no JSON that nobody asks for, and rows are written again with
+    /// such; a key that stands twice, of whose values it takes one without a word. Nil where there is nothing, and where the line is
+    /// not even so much of an object that keys can be told.
+    public var memberFault: String? {
+        var keys: Set<String> = []
+        for member in members() ?? [] {
+            guard JSONGrammar.isValue(member.value) else {
+                return "is not an object in JSON: what stands for \(member.key) is no value"
+            }
+            guard keys.insert(member.key).inserted else { return "has the key \(member.key) twice" }
+        }
+        return nil
+    }
 
     /// A text without its quotation marks and escapes.
     private static func decoded(_ text: ArraySlice<UInt8>) -> String? {

@@ -107,10 +107,16 @@ public struct AdapterComparison: Sendable, Equatable {
             }
             let own = try scores(new)
             let other = try present(kind).map { name throws(Failure) in try scores(name) }
-            guard own.count > 0, other.map({ $0.count == own.count }) ?? true else {
+            let hint = own.badRows.first.map { "The first that could not be used is \($0)." } ?? ""
+            guard own.count > 0 else {
                 throw Failure(
-                    .specInvalid, options.file, "has no row for \(kind.rawValue) that both adapters could answer",
-                    hint: own.badRows.first.map { "The first that could not be used is \($0)." } ?? "")
+                    .specInvalid, options.file, "has no row for \(kind.rawValue) that could be answered", hint: hint)
+            }
+            if let other, other.count != own.count {
+                throw Failure(
+                    .specInvalid, options.file,
+                    "gives \(own.count) answers of the new adapter and \(other.count) of the present one: they cannot be compared",
+                    hint: hint)
             }
             guard own.count > 1 || !judged.contains(where: { $0.metric == .ciderD }) else {
                 throw Failure(

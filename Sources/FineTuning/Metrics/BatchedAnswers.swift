@@ -46,6 +46,9 @@ struct BatchedAnswers {
             }
             for finished in answerer.step() {
                 guard let place = inFlight.removeValue(forKey: finished.job) else { continue }
+                if let failure = finished.answers.failure {
+                    for task in place.tasks { outcomes[place.photo][task] = .failure(failure) }
+                }
                 for (task, answer) in zip(place.tasks, finished.answers.answers) {
                     outcomes[place.photo][task] = .success(answer)
                 }

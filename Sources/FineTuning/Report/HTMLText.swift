@@ -1,5 +1,7 @@
 // Text and photos as parts of an HTML page. What comes from data, models or file names is hostile until it has been here.
 
+internal import FoundationEssentials
+
 /// Makes values safe to stand in a page.
 enum HTMLText {
     /// Text for element content and quoted attributes. Control characters become spaces; the caller isolates its direction.
@@ -46,23 +48,6 @@ enum HTMLText {
         } else {
             return nil
         }
-        return "data:\(type);base64,\(base64(bytes))"
-    }
-
-    private static let digits = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
-
-    /// RFC 4648, section 4.
-    static func base64(_ bytes: [UInt8]) -> String {
-        var text: [UInt8] = []
-        text.reserveCapacity((bytes.count + 2) / 3 * 4)
-        for start in stride(from: 0, to: bytes.count, by: 3) {
-            let count = min(3, bytes.count - start)
-            var group = 0
-            for offset in 0..<3 { group = group << 8 | (offset < count ? Int(bytes[start + offset]) : 0) }
-            for place in 0..<4 {
-                text.append(place <= count ? digits[(group >> (18 - 6 * place)) & 63] : UInt8(ascii: "="))
-            }
-        }
-        return String(decoding: text, as: UTF8.self)
+        return "data:\(type);base64,\(Data(bytes).base64EncodedString())"
     }
 }

@@ -1,8 +1,8 @@
 // The loss of a run over its steps, drawn as SVG: a pale line of what each step had, a strong one smoothed, and the
 // validation losses as points.
 //
-// Invariant: any finite losses give a well-formed drawing of a size that does not grow with the run; none gives one that
-// says so.
+// Invariant: any losses give a well-formed drawing of a size that does not grow with the run; none gives one that says so.
+// What is no number, or beyond all losses that a model has, is left out: the axis has no finite span with it.
 
 /// Draws losses.
 enum LossCurve {
@@ -15,6 +15,9 @@ enum LossCurve {
     /// Points of a line at most: more than the drawing has columns shows nothing more.
     private static let pointLimit = 1_500
 
+    /// The greatest loss that is drawn, of either sign. Chance has ln of the vocabulary, some 11.
+    private static let largest = 1e6
+
     /// The drawing as an element `svg`, which also stands alone as a file.
     static func svg(_ log: TrainingLog) -> String {
         svg(training: log.training, validation: log.validation)
@@ -26,7 +29,8 @@ enum LossCurve {
             <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 \(Int(width)) \(Int(height))" role="img" \
             aria-label="Loss over steps" font-family="system-ui, sans-serif" font-size="12" fill="#666">
             """
-        let all = (training + validation).filter { $0.loss.isFinite }
+        let (training, validation) = (drawn(training), drawn(validation))
+        let all = training + validation
         guard let first = all.map(\.step).min(), let last = all.map(\.step).max(), let low = all.map(\.loss).min(),
             let high = all.map(\.loss).max()
         else { return open + "<text x=\"24\" y=\"40\">No losses were logged.</text></svg>" }
@@ -48,6 +52,10 @@ enum LossCurve {
         parts.append(legend(hasValidation: !validation.isEmpty))
         parts.append("</svg>")
         return parts.joined(separator: "\n")
+    }
+
+    private static func drawn(_ points: [TrainingLog.Point]) -> [TrainingLog.Point] {
+        points.filter { abs($0.loss) <= largest }
     }
 
     /// A running mean that forgets over a fiftieth of the run.

@@ -113,10 +113,9 @@ final class DecoderGradient {
         let shape = c.attention
         let backward: Precision = reference ? .float32 : c.precision
         func matrix(_ columns: Int) -> FloatRows { FloatRows(capacity: rowCapacity, columns: columns) }
-        func input(_ precision: Precision, _ columns: Int, _ widest: Int, rows: Int? = nil) -> ProductInput {
+        func input(_ precision: Precision, _ columns: Int, rows: Int? = nil) -> ProductInput {
             ProductInput(
-                precision: precision, capacity: rows ?? rowCapacity, columns: columns, twoPlanesFor: widest,
-                threads: compute.threads)
+                precision: precision, capacity: rows ?? rowCapacity, columns: columns, planes: 2)
         }
         let logitRows = min(rowCapacity, 64)
         func few(_ columns: Int) -> FloatRows { FloatRows(capacity: logitRows, columns: columns) }
@@ -146,19 +145,19 @@ final class DecoderGradient {
         scratch = DecoderScratch(
             compute: compute, precision: c.precision, rows: 1, positions: model.positions, slots: 1)
         w = Workspace(
-            normed: matrix(c.width), normedInput: input(c.precision, c.width, max(shape.totalWidth, 2 * c.hidden)),
+            normed: matrix(c.width), normedInput: input(c.precision, c.width),
             attended: matrix(shape.queryWidth),
             attendedInput: ProductInput(precision: c.precision, capacity: rowCapacity, columns: shape.queryWidth),
-            gated: matrix(c.hidden), gatedInput: input(c.precision, c.hidden, c.width), output: matrix(c.width),
+            gated: matrix(c.hidden), gatedInput: input(c.precision, c.hidden), output: matrix(c.width),
             chosen: few(c.width), chosenNormed: few(c.width),
-            chosenInput: input(c.precision, c.width, c.vocabulary, rows: logitRows), chosenGradient: few(c.width),
+            chosenInput: input(c.precision, c.width, rows: logitRows), chosenGradient: few(c.width),
             chosenNormGradient: few(c.width), logits: few(c.vocabulary),
-            logitsInput: input(backward, c.vocabulary, c.width, rows: logitRows), dx: matrix(c.width),
-            scaledWidth: matrix(c.width), widthInput: input(backward, c.width, max(c.hidden, shape.queryWidth)),
+            logitsInput: input(backward, c.vocabulary, rows: logitRows), dx: matrix(c.width),
+            scaledWidth: matrix(c.width), widthInput: input(backward, c.width),
             dGated: matrix(c.hidden), dGateUp: matrix(2 * c.hidden),
-            dGateUpInput: input(backward, 2 * c.hidden, c.width), dNormed: matrix(c.width), dScores: matrix(slots),
+            dGateUpInput: input(backward, 2 * c.hidden), dNormed: matrix(c.width), dScores: matrix(slots),
             dAttended: matrix(shape.queryWidth), dQueryKeyValue: matrix(shape.totalWidth),
-            dQueryKeyValueInput: input(backward, shape.totalWidth, c.width))
+            dQueryKeyValueInput: input(backward, shape.totalWidth))
     }
 
     /// Runs a batch forwards, and backwards too where `gradients`: entry i of `images` belongs to sequence i, and its gradients are

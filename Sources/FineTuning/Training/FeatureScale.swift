@@ -30,10 +30,12 @@ enum FeatureScale {
         var squares = [Double](repeating: 0, count: blocks.count)
         var counts = squares
         var seen: Set<String> = []
-        for row in rows where seen.count < photos && seen.insert(row.image).inserted {
+        var measured = 0
+        for row in rows where measured < photos && seen.insert(row.image).inserted {
             guard let contents = try? DataFile.photo(row.image),
                 let image = try? bundle.prepare(photo: contents)
             else { continue }
+            measured += 1
             for (index, features) in vision.encode(image.pixels.span, layers: single).enumerated() {
                 for patch in 0..<features.capacity {
                     for value in features.array(row: patch) { squares[index] += Double(value) * Double(value) }

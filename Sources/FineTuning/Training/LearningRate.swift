@@ -1,31 +1,21 @@
-// The learning rate over a run: linear warm-up, then half a cosine down to a floor.
+// The learning rate over a run: linear warm-up, then half a cosine down to 0.
 
 import Glibc
 
 /// A schedule of learning rates.
-struct LearningRate: Sendable, Equatable, Codable {
+struct LearningRate: Sendable {
     /// The highest rate.
     var peak: Float
     /// Steps of linear warm-up.
     var warmUp: Int
     /// Steps of the whole run.
     var steps: Int
-    /// The last rate, as a part of the highest.
-    var floor: Float
-
-    /// A schedule over `steps` steps.
-    init(peak: Float, warmUp: Int, steps: Int, floor: Float = 0) {
-        self.peak = peak
-        self.warmUp = warmUp
-        self.steps = steps
-        self.floor = floor
-    }
 
     /// The rate of step `step`, counted from 0.
     func rate(at step: Int) -> Float {
         if step < warmUp { return peak * Float(step + 1) / Float(warmUp) }
         guard steps > warmUp else { return peak }
         let part = min(1, Double(step - warmUp) / Double(steps - warmUp))
-        return peak * (floor + (1 - floor) * Float(0.5 * (1 + cos(part * .pi))))
+        return peak * Float(0.5 * (1 + cos(part * .pi)))
     }
 }

@@ -115,7 +115,7 @@ final class PhotoFeatures {
         let identity =
             "\(bundle.description.files["vision.gguf"] ?? "") \(image.side) \(image.divisor) \(image.mean) "
             + "\(image.deviation)" + (beside.map { "\($0.scale) \($0.fc1) \($0.fc2)" } ?? "")
-            + (layers == .result ? "" : "blocks \(layers.blocks.map(\.index))")
+            + (layers == .result ? "" : "blocks \(layers.blocks.map(\.index))") + " \(compute.kernels.name)"
         source = .stored(
             try FeatureStore(
                 directory: directory, encoder: String(ModelBundle.sha256(of: Array(identity.utf8)).prefix(24)),

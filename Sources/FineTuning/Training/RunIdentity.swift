@@ -31,6 +31,8 @@ public struct RunBase: Codable, Sendable, Equatable {
     public var vision: String
     /// The arithmetic: int8 or f32.
     public var precision: String
+    /// The kernel path, which decides the last bits; nil in checkpoints of before it was kept.
+    public var kernels: String?
 }
 
 /// Gathers photos and tokens of a run's rows.
@@ -158,6 +160,7 @@ struct RunIdentity {
             ("the base's language model", before.language, base.language),
             ("the base's vision encoder", before.vision, base.vision),
             ("the base's precision", before.precision, base.precision),
+            ("the kernel path", before.kernels ?? base.kernels ?? "", base.kernels ?? ""),
         ] where was != now {
             changes.append(Self.change(name, Self.brief(was), Self.brief(now)))
         }

@@ -47,7 +47,7 @@ final class Parameter {
         publish()
     }
 
-    /// One step of AdamW on `gradient`, multiplied by `factor` (clipping).
+    /// One step of AdamW on `gradient`, which is clipped already.
     func step(_ adamW: AdamWConfiguration, gradient: [Float], step: Int, learningRate: Float) {
         adamW.update(
             &values, gradient: gradient, moments: &moments, step: step, learningRate: learningRate,

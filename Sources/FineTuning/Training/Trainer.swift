@@ -288,7 +288,7 @@ public final class Trainer {
     private var base: RunBase {
         RunBase(
             name: bundle.description.name, language: bundle.base.language, vision: bundle.base.vision,
-            precision: bundle.precision.rawValue)
+            precision: bundle.precision.rawValue, kernels: compute.kernels.name)
     }
 
     /// Whether the adapter can be put in its place, before the work that makes it.

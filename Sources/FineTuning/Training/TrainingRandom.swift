@@ -2,7 +2,7 @@
 
 import Glibc
 
-/// A seeded generator; equal seeds give equal runs on every machine.
+/// A seeded generator; equal seeds give equal numbers everywhere, but for the last bits of `normal`, which are the C library's.
 struct TrainingRandom: RandomNumberGenerator {
     private var state: (UInt64, UInt64, UInt64, UInt64)
 

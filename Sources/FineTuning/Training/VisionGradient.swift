@@ -71,10 +71,9 @@ final class VisionGradient {
         let c = model.configuration
         let rank = adapters.rank
         func rows(_ columns: Int) -> FloatRows { FloatRows(capacity: c.tokens, columns: columns) }
-        func input(_ columns: Int, _ widest: Int) -> ProductInput {
+        func input(_ columns: Int) -> ProductInput {
             ProductInput(
-                precision: c.precision, capacity: c.tokens, columns: columns, twoPlanesFor: widest,
-                threads: compute.threads)
+                precision: c.precision, capacity: c.tokens, columns: columns, planes: 2)
         }
         self.model = model
         self.compute = compute
@@ -99,15 +98,15 @@ final class VisionGradient {
         image = SequenceList(capacity: 1, longest: c.tokens, threads: compute.threads)
         image.append(length: c.tokens, bidirectional: true)
         w = Workspace(
-            normed: rows(c.width), normedInput: input(c.width, max(c.width, c.hidden)), part: rows(c.width),
+            normed: rows(c.width), normedInput: input(c.width), part: rows(c.width),
             parts: [rows(c.width), rows(c.width), rows(c.width)], attended: rows(c.width),
             attendedInput: ProductInput(precision: c.precision, capacity: c.tokens, columns: c.width),
             activated: rows(c.hidden),
-            activatedInput: input(c.hidden, c.width), output: rows(c.width),
+            activatedInput: input(c.hidden), output: rows(c.width),
             patches: FloatRows(capacity: c.patches, columns: c.width),
             dPatches: FloatRows(capacity: c.patches, columns: c.width), dx: rows(c.width), dNormed: rows(c.width),
-            scaledInput: input(c.width, max(c.width, c.hidden)), dHidden: rows(c.hidden),
-            scaledHidden: input(c.hidden, c.width), dAttended: rows(c.width), dQueryKeyValue: rows(3 * c.width),
+            scaledInput: input(c.width), dHidden: rows(c.hidden),
+            scaledHidden: input(c.hidden), dAttended: rows(c.width), dQueryKeyValue: rows(3 * c.width),
             dInner: rows(rank), fc1Transposed: FloatRows(capacity: c.width, columns: rank),
             fc2Transposed: FloatRows(capacity: rank, columns: c.width),
             scratch: EncoderScratch(compute: compute, rows: c.tokens))

@@ -78,13 +78,18 @@ struct EfficientNetConversion {
                     expanded: depthwise[0], output: output))
             input = output
         }
-        return try EfficientNetConfiguration(side: side, stem: stem, blocks: blocks, head: head, precision: precision)
+        do {
+            return try EfficientNetConfiguration(
+                side: side, stem: stem, blocks: blocks, head: head, precision: precision)
+        } catch { throw error.about(source.path) }
     }
 
     private static func shape(_ source: PyTorchFile, _ name: String, rank: Int) throws(Failure) -> [Int] {
         let shape = try source.tensor(named: name).shape
         guard shape.count == rank else {
-            throw Failure(.modelInvalid, "tensor \(name)", "has the shape \(shape) where \(rank) dimensions are needed")
+            throw Failure(
+                .modelInvalid, "\(source.path): tensor \(name)",
+                "has the shape \(shape) where \(rank) dimensions are needed")
         }
         return shape
     }
@@ -118,8 +123,7 @@ struct EfficientNetConversion {
     {
         [
             TensorPlan(name, .matrix(rows: rows, columns: columns), exact: isStem) { () throws(Failure) -> [Float] in
-                var weight = try values("\(conv).weight")
-                guard weight.count == rows * columns else { return weight }
+                var weight = try values("\(conv).weight", rows * columns)
                 if isStem { weight = Self.channelsLast(weight, rows: rows) }
                 let factors = try factors(norm, count: rows)
                 for row in 0..<rows {
@@ -136,8 +140,7 @@ struct EfficientNetConversion {
         return [
             TensorPlan(name, .depthwise(kernel: block.kernel, channels: block.expanded)) {
                 () throws(Failure) -> [Float] in
-                let weight = try values("\(conv).weight")  // [channels, 1, kernel, kernel]
-                guard weight.count == taps * block.expanded else { return weight }
+                let weight = try values("\(conv).weight", taps * block.expanded)  // [channels, 1, kernel, kernel]
                 let factors = try factors(norm, count: block.expanded)
                 var result = [Float](repeating: 0, count: weight.count)  // [kernel · kernel, channels]
                 for channel in 0..<block.expanded {
@@ -154,15 +157,15 @@ struct EfficientNetConversion {
     private func bias(_ name: String, norm: String, count: Int) -> TensorPlan {
         TensorPlan(name, .vector(count: count)) { () throws(Failure) -> [Float] in
             let factors = try factors(norm, count: count)
-            let shift = try vector("\(norm).bias", count)
-            let mean = try vector("\(norm).running_mean", count)
+            let shift = try values("\(norm).bias", count)
+            let mean = try values("\(norm).running_mean", count)
             return try folded((0..<count).map { shift[$0] - mean[$0] * factors[$0] }, "\(norm).bias", norm)
         }
     }
 
     private func factors(_ norm: String, count: Int) throws(Failure) -> [Float] {
-        let scale = try vector("\(norm).weight", count)
-        let variance = try vector("\(norm).running_var", count)
+        let scale = try values("\(norm).weight", count)
+        let variance = try values("\(norm).running_var", count)
         guard variance.allSatisfy({ $0 >= 0 }) else {
             throw Failure(
                 .modelInvalid, "\(source.file.path): tensor \(norm).running_var", "holds a variance below 0",
@@ -171,8 +174,9 @@ struct EfficientNetConversion {
         return (0..<count).map { scale[$0] / (variance[$0] + Self.batchNormEpsilon).squareRoot() }
     }
 
-    private func vector(_ name: String, _ count: Int) throws(Failure) -> [Float] {
-        let values = try values(name)
+    /// The values of a tensor of the source, of which there must be so many.
+    private func values(_ name: String, _ count: Int) throws(Failure) -> [Float] {
+        let values = try source.values(source.entry(name))
         guard values.count == count else {
             throw Failure(
                 .modelInvalid, "\(source.file.path): tensor \(name)",
@@ -180,8 +184,6 @@ struct EfficientNetConversion {
         }
         return values
     }
-
-    private func values(_ name: String) throws(Failure) -> [Float] { try source.values(source.entry(name)) }
 
     /// What folding made of a tensor: the product of two numbers may be too large for one.
     private func folded(_ values: [Float], _ name: String, _ norm: String) throws(Failure) -> [Float] {

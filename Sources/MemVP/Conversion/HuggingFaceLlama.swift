@@ -15,6 +15,12 @@ struct HuggingFaceLlama: LlamaCheckpoint {
         /// Present where rotary embeddings are scaled, whatever it holds.
         struct Scaling: Decodable {}
 
+        /// Where transformers 5 has θ and the scaling.
+        struct Rotary: Decodable {
+            var rope_theta: Double?
+            var rope_type: String?
+        }
+
         var model_type: String?
         var hidden_size: Int
         var intermediate_size: Int
@@ -25,6 +31,8 @@ struct HuggingFaceLlama: LlamaCheckpoint {
         var rms_norm_eps: Float
         var rope_theta: Double?
         var rope_scaling: Scaling?
+        var rope_parameters: Rotary?
+        var hidden_act: String?
         var max_position_embeddings: Int?
         var tie_word_embeddings: Bool?
     }
@@ -42,11 +50,7 @@ struct HuggingFaceLlama: LlamaCheckpoint {
     init(path: String, vocabulary: Int, precision: Precision) throws(Failure) {
         let config = "\(path)/config.json"
         let parameters = try CheckpointFolder.json(Parameters.self, at: config)
-        guard parameters.model_type ?? "llama" == "llama", parameters.rope_scaling == nil else {
-            throw Failure(
-                .modelUnsupported, config, "is not of a plain llama (model_type, rope_scaling)",
-                hint: "LLaMA 1 and 2 are supported.")
-        }
+        try Self.checkKind(parameters, config)
         files = try Self.open(path)
         var fileOf: [String: Int] = [:]
         for (index, file) in files.enumerated() {
@@ -59,19 +63,33 @@ struct HuggingFaceLlama: LlamaCheckpoint {
         self.fileOf = fileOf
         hasOutput = !(parameters.tie_word_embeddings ?? false) || fileOf["lm_head.weight"] != nil
         let heads = parameters.num_attention_heads
+        let theta = parameters.rope_parameters?.rope_theta ?? parameters.rope_theta ?? 10_000
         do {
             configuration = try LlamaConfiguration(
                 width: parameters.hidden_size, hidden: parameters.intermediate_size,
                 layers: parameters.num_hidden_layers, heads: heads,
                 keyValueHeads: parameters.num_key_value_heads ?? heads,
                 headSize: parameters.head_dim ?? parameters.hidden_size / max(1, heads), vocabulary: vocabulary,
-                normEpsilon: parameters.rms_norm_eps, ropeTheta: parameters.rope_theta ?? 10_000,
+                normEpsilon: parameters.rms_norm_eps, ropeTheta: theta,
                 contextLength: parameters.max_position_embeddings ?? 2_048, precision: precision)
         } catch { throw error.about(config) }
         try refuseUnknown()
         let (file, embedding) = try find("model.embed_tokens.weight")
         try CheckpointFolder.checkVocabulary(
             embedding: embedding, of: file.file.path, vocabulary: vocabulary)
+    }
+
+    /// Refuses what only looks like a llama: it would be converted, and answer nonsense.
+    private static func checkKind(_ parameters: Parameters, _ config: String) throws(Failure) {
+        let rotary = parameters.rope_parameters?.rope_type ?? "default"
+        for (key, isPlain) in [
+            ("model_type", parameters.model_type ?? "llama" == "llama"),
+            ("rope_scaling", parameters.rope_scaling == nil), ("rope_parameters.rope_type", rotary == "default"),
+            ("hidden_act", ["silu", "swish"].contains(parameters.hidden_act ?? "silu")),
+        ] where !isPlain {
+            throw Failure(
+                .modelUnsupported, config, "is not of a plain llama: \(key)", hint: "LLaMA 1 and 2 are supported.")
+        }
     }
 
     func part(_ name: String, _ shape: [Int]) throws(Failure) -> LlamaPlan.Values {

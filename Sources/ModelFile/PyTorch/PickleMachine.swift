@@ -99,6 +99,13 @@ struct PickleMachine: ~Escapable {
         return Array(stack.suffix(count))
     }
 
+    /// The items of the tuple on top. In two steps: in one, `tuple(pop())`, the machine would be copied before it is popped, stack and
+    /// all, and each call would cost as much as the stack is high.
+    private mutating func popTuple() throws(Failure) -> [PickleValue] {
+        let value = try pop()
+        return try tuple(value)
+    }
+
     private mutating func popToMark() throws(Failure) -> [PickleValue] {
         guard let mark = marks.popLast() else { throw damaged("closes a group it never opened") }
         defer { stack.removeLast(stack.count - mark) }
@@ -191,7 +198,7 @@ struct PickleMachine: ~Escapable {
 
     /// ('storage', class, key, location, element count[, view]).
     private mutating func pushStorage() throws(Failure) {
-        let fields = try tuple(pop())
+        let fields = try popTuple()
         guard fields.count == 5 || fields.count == 6, case .text("storage") = fields[0],
             case .global(.storage(let type)) = fields[1], case .text(let key) = fields[2],
             case .integer(let count) = fields[4], count >= 0
@@ -208,7 +215,7 @@ struct PickleMachine: ~Escapable {
     }
 
     private mutating func reduce() throws(Failure) {
-        let arguments = try tuple(pop())
+        let arguments = try popTuple()
         guard case .global(let global) = try pop() else { throw damaged("calls what is not a function") }
         switch global {
         case .orderedDictionary:
@@ -241,7 +248,7 @@ struct PickleMachine: ~Escapable {
     }
 
     private mutating func newObject() throws(Failure) {
-        let arguments = try tuple(pop())
+        let arguments = try popTuple()
         let callee = try pop()
         guard case .global(let global) = callee, arguments.isEmpty else {
             throw unsupported("makes an object of \(callee.kind)")

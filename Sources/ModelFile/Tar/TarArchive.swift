@@ -24,6 +24,8 @@ public final class TarArchive: Sendable {
 
     /// The most entries that are read, directories included.
     static let limit = 4_096
+    /// Bytes of an extended header at most: it is copied, and those of tar(1) have some hundreds.
+    static let largestExtension = 1 << 20
 
     /// Opens an archive and checks all of its headers.
     ///
@@ -129,6 +131,10 @@ private struct TarParser: ~Escapable {
 
     /// A pax header may tell times and owners; one that renames or resizes the next entry would go past the checks here.
     private func readExtension(_ range: Range<Int>) throws(Failure) {
+        guard range.count <= TarArchive.largestExtension else {
+            throw cursor.invalid(
+                "is an extended header of \(range.count) bytes; at most \(TarArchive.largestExtension) are read")
+        }
         var rest = cursor.bytes.copy(range)[...]
         while !rest.isEmpty {
             guard let space = rest.firstIndex(of: 32),

@@ -38,12 +38,12 @@ struct CheckpointTests {
 
     private func identity(
         _ configuration: TrainingConfiguration = TrainingConfiguration(), precision: String = "int8",
-        rows: [RunRows] = rows, data: String = "d", constants: String? = nil
+        rows: [RunRows] = rows, data: String = "d", constants: String? = nil, kernels: String? = "scalar"
     ) -> RunIdentity {
         RunIdentity(
             configuration: configuration,
-            base: RunBase(name: "tiny", language: "l", vision: "v", precision: precision), dataHash: data, rows: rows,
-            constants: constants ?? adapter().constants)
+            base: RunBase(name: "tiny", language: "l", vision: "v", precision: precision, kernels: kernels),
+            dataHash: data, rows: rows, constants: constants ?? adapter().constants)
     }
 
     private func save(_ identity: RunIdentity) throws -> TrainableAdapter {
@@ -185,12 +185,20 @@ struct CheckpointTests {
         _ = try save(identity())
         let base = refusal(identity(precision: "f32"))
         #expect(base?.cause == "belongs to a run with another base: the base's precision was int8 and is f32")
+        let path = refusal(identity(kernels: "avx2"))
+        #expect(path?.cause == "belongs to a run with another base: the kernel path was scalar and is avx2")
         var shape = Self.shape
         shape.lambda = 0.2
         let brighter = TrainableAdapter(shape, seed: 1)
         let constants = refusal(identity(constants: brighter.constants))
         #expect(constants?.code == .configurationInvalid && constants?.hint.contains("--initial") == true)
         #expect(constants?.cause.hasSuffix(": --lambda was 0.1 and is 0.2") == true)
+    }
+
+    @Test("a checkpoint of before the kernel path was kept is gone on from")
+    func withoutPath() throws {
+        _ = try save(identity(kernels: nil))
+        #expect(try Checkpoint.restore(adapter(), identity: identity(), from: directory) == 12)
     }
 
     @Test("of a file's rows, photos, words and order are the data; its name is not")

@@ -124,16 +124,24 @@ struct DecoderGradientTests {
         }
     }
 
-    @Test("gradients and losses do not depend on the number of threads", arguments: Adapter.Prompting.allCases)
-    func threads(prompting: Adapter.Prompting) throws {
+    /// The larger batch has so much of everything that every training kernel cuts it up among threads (WORTH_A_THREAD).
+    @Test(
+        "gradients and losses do not depend on the number of threads", arguments: Adapter.Prompting.allCases, [1, 48])
+    func threads(prompting: Adapter.Prompting, copies: Int) throws {
+        let batch = (0..<copies).flatMap { _ in TinyDecoder.batch }
         var results: [[Float]] = []
         for threads in [1, 2, 3] {
             let compute = try Compute(kernels: Kernels.choose(forced: nil), threads: threads)
-            let decoder = try gradient(try TinyDecoder.model(.int8), compute)
-            let images = TinyDecoder.images(prompting, compute, rounded: true)
-            let losses = decoder.run(TinyDecoder.batch, images: images, gradients: true)
-            results.append(losses.map { Float($0) } + TinyDecoder.gradients(images).joined())
+            let decoder = try DecoderGradient(
+                model: try TinyDecoder.model(.int8), compute: compute, rows: 32 * copies,
+                sequenceCapacity: 4 * copies, slots: TinyDecoder.slots)
+            let images = TinyDecoder.images(prompting, compute, rounded: true, count: batch.count)
+            let losses = decoder.run(batch, images: images, gradients: true)
+            results.append(
+                losses.map { Float($0) } + TinyDecoder.gradients(images, count: batch.count).joined())
         }
+        let areNumbers = results[0].allSatisfy { $0.isFinite }
+        #expect(areNumbers)
         #expect(results[0] == results[1])
         #expect(results[0] == results[2])
     }

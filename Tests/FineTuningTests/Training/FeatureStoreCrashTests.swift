@@ -52,6 +52,19 @@ struct FeatureStoreCrashTests {
         for number in 0..<3 { #expect(try read(number, from: later) == features(number)) }
     }
 
+    @Test("a feature that half precision cannot hold is refused, and nothing of its photo is kept")
+    func unholdable() throws {
+        let store = try folder.store()
+        for value in [70_000, -.infinity, .nan] as [Float] {
+            let rows = FloatRows(capacity: 2, columns: 3)
+            rows.setRow(1, ([0, value, 0] as [Float]).span)
+            let failure = #expect(throws: Failure.self) { try store.append(hashes[0], features: rows) }
+            #expect(failure?.code == .modelInvalid && failure?.object == hashes[0])
+        }
+        #expect(!store.holds(hashes[0]))
+        #expect(try size(folder.data) == 0)
+    }
+
     @Test("what is read is multiplied by its columns' factors; what is stored is not")
     func factors() throws {
         do {

@@ -32,14 +32,14 @@ struct OptimiserTests {
         #expect(p == [4 * (1 - 0.1 * 0.02)])
     }
 
-    @Test("the rate climbs, peaks after the warm-up, and falls to its floor")
+    @Test("the rate climbs, peaks after the warm-up, and falls to 0")
     func schedule() {
-        let rate = LearningRate(peak: 1, warmUp: 4, steps: 104, floor: 0.1)
+        let rate = LearningRate(peak: 1, warmUp: 4, steps: 104)
         #expect(rate.rate(at: 0) == 0.25)
         #expect(rate.rate(at: 3) == 1)
         #expect(rate.rate(at: 4) == 1)
-        #expect(abs(rate.rate(at: 54) - 0.55) < 1e-6)
-        #expect(abs(rate.rate(at: 104) - 0.1) < 1e-6)
+        #expect(abs(rate.rate(at: 54) - 0.5) < 1e-6)
+        #expect(abs(rate.rate(at: 104)) < 1e-6)
         #expect(rate.rate(at: 1_000) == rate.rate(at: 104))
     }
 }

@@ -50,27 +50,27 @@ enum TinyDecoder {
         TrainingSequence(input: [1, 1, 2, 3, 5, 8, 13, 21, 34], targets: [(8, 55)], weight: 0.2),
     ]
 
-    /// Images of random rows, large enough to matter.
+    /// Images of random rows, large enough to matter, one for each of `count` sequences.
     static func images(
-        _ prompting: Adapter.Prompting, _ compute: Compute, rounded: Bool, seed: UInt64 = 2
+        _ prompting: Adapter.Prompting, _ compute: Compute, rounded: Bool, seed: UInt64 = 2, count: Int = 3
     ) -> VisualBank {
         let shape = Adapter.Configuration(
             features: 1, hidden: 1, width: width, slots: slots, lambda: 1, scale: 1, prompting: prompting)
-        let images = VisualBank(shape, capacity: 4)
+        let images = VisualBank(shape, capacity: count + 1)
         var random = TrainingRandom(seed: seed)
         for (rows, _) in images.projections {
-            for row in 0..<3 * slots {
+            for row in 0..<count * slots {
                 let values = (0..<width).map { _ in Float(0.3 * random.normal()) }
                 rows.setRow(row, values.span)
             }
         }
-        images.finish(3, rounded: rounded, compute: compute)
+        images.finish(count, rounded: rounded, compute: compute)
         return images
     }
 
     /// The gradients of all of them.
-    static func gradients(_ images: VisualBank) -> [[Float]] {
-        images.projections.map { array($0.gradients, 3 * slots) }
+    static func gradients(_ images: VisualBank, count: Int = 3) -> [[Float]] {
+        images.projections.map { array($0.gradients, count * slots) }
     }
 
     /// ‖a − b‖ / ‖b‖; infinite where anything is not a number or the shapes differ.

@@ -3,7 +3,7 @@
 // A noun is a word that ends the group after "a" or "an" and also follows the article directly: "a red ball … a ball". Verbs do
 // the first ("a dog jumps") but not the second. What two nouns make together ("tennis court", "living room") counts as one more.
 
-internal import Foundation
+internal import Glibc
 
 /// A noun, or a noun with the word before it, that captions name.
 struct CaptionNoun: Sendable, Equatable {
