@@ -4,30 +4,30 @@
 // for `job` and `timing_ms`. A file name that is not UTF-8 comes with its bytes in base64.
 
 internal import Control
-public import Diagnostics
+internal import Diagnostics
 internal import FoundationEssentials
-public import MemVP
+internal import MemVP
 internal import Specification
-public import Spool
+internal import Spool
 internal import Tensor
 
 /// One outcome, ready to be written.
-public struct AnswerDocument: Encodable, Sendable {
+struct AnswerDocument: Encodable, Sendable {
     /// A dropped file, and of an image what could be found out about it.
-    public struct File: Encodable, Sendable {
+    struct File: Encodable, Sendable {
         /// The name; where it is not UTF-8, as `\xFF` and the like.
-        public var file: String
+        var file: String
         /// The name's bytes in base64; only where the name is not UTF-8.
-        public var bytes: String?
+        var bytes: String?
         /// The content's SHA-256; missing where it could not be read.
-        public var sha256: String?
+        var sha256: String?
         /// Columns, upright; missing where the image could not be decoded.
-        public var width: Int?
+        var width: Int?
         /// Rows, upright; missing where the image could not be decoded.
-        public var height: Int?
+        var height: Int?
 
         /// Names a file.
-        public init(_ name: FileName) {
+        init(_ name: FileName) {
             file = name.text ?? name.description
             bytes = name.text == nil ? name.base64 : nil
         }
@@ -39,16 +39,16 @@ public struct AnswerDocument: Encodable, Sendable {
     }
 
     /// Why there is no answer.
-    public struct Explanation: Encodable, Sendable {
+    struct Explanation: Encodable, Sendable {
         /// The stable code.
-        public var code: String
+        var code: String
         /// What and why.
-        public var message: String
+        var message: String
         /// What to do; missing where nothing can be done.
-        public var hint: String?
+        var hint: String?
 
         /// Explains a failure.
-        public init(_ failure: Failure) {
+        init(_ failure: Failure) {
             code = failure.code.rawValue
             message = failure.object.isEmpty ? failure.cause : "\(failure.object): \(failure.cause)"
             hint = failure.hint.isEmpty ? nil : failure.hint
@@ -56,20 +56,20 @@ public struct AnswerDocument: Encodable, Sendable {
     }
 
     /// What answered.
-    public struct Model: Encodable, Sendable {
+    struct Model: Encodable, Sendable {
         /// The bundle's name.
-        public var name: String
+        var name: String
         /// SHA-256 by path in the bundle.
-        public var files: [String: String]
+        var files: [String: String]
         /// The adapters that were used, joined by commas; missing where none was.
-        public var adapter: String?
+        var adapter: String?
         /// `int8` or `f32`.
-        public var quantisation: String
+        var quantisation: String
         /// The kernel path.
-        public var kernels: String
+        var kernels: String
 
         /// The model of a bundle.
-        public init(_ bundle: ModelBundle, kernels: String) {
+        init(_ bundle: ModelBundle, kernels: String) {
             name = bundle.description.name
             files = bundle.description.files
             quantisation = bundle.precision.rawValue
@@ -78,22 +78,22 @@ public struct AnswerDocument: Encodable, Sendable {
     }
 
     /// Milliseconds in each stage that the job went through.
-    public struct Timing: Encodable, Sendable {
+    struct Timing: Encodable, Sendable {
         /// From claim to start.
-        public var queued: Double?
+        var queued: Double?
         /// Reading and decoding the image.
-        public var jpeg: Double?
+        var jpeg: Double?
         /// The vision encoder and the memories.
-        public var vision: Double?
+        var vision: Double?
         /// To the first answer token.
-        public var prefill: Double?
+        var prefill: Double?
         /// From there to the last.
-        public var generate: Double?
+        var generate: Double?
         /// From claim to commit.
-        public var total: Double?
+        var total: Double?
 
         /// No stage yet.
-        public init() {}
+        init() {}
 
         /// The stages by name, for the spool's records.
         var milliseconds: [String: Double] {
@@ -147,7 +147,7 @@ public struct AnswerDocument: Encodable, Sendable {
     }
 
     /// An answer.
-    public init(
+    init(
         _ job: Job, image: File, answers: [Answer], model: Model, timing: Timing, warnings: [String]
     ) {
         self.job = job.id.description
@@ -163,7 +163,7 @@ public struct AnswerDocument: Encodable, Sendable {
     }
 
     /// An error that a worker met.
-    public init(_ job: Job, image: File, failure: Failure, model: Model, timing: Timing) {
+    init(_ job: Job, image: File, failure: Failure, model: Model, timing: Timing) {
         self.init(job, image: image, answers: [], model: model, timing: timing, warnings: [])
         status = "error"
         error = Explanation(failure)
@@ -171,7 +171,7 @@ public struct AnswerDocument: Encodable, Sendable {
     }
 
     /// An error that the spool met: no worker saw the drop; `model` is what would have answered.
-    public init(_ drop: FailedDrop, model: Model) {
+    init(_ drop: FailedDrop, model: Model) {
         job = drop.job.description
         retryOf = drop.retryOf?.description
         status = "error"
@@ -186,15 +186,26 @@ public struct AnswerDocument: Encodable, Sendable {
     }
 
     /// The document as one line of JSON.
-    public var bytes: [UInt8] {
-        do {
+    ///
+    /// - Throws: `internal_error` when it has none: a confidence that is not finite.
+    func encoded() throws(Failure) -> [UInt8] {
+        do throws(Failure) {
             return try ControlJSON.encode(self)
         } catch {
-            // A number that is not finite has no JSON form; the drop still gets its one outcome.
-            return Array(
-                #"{"answers":[],"error":{"code":"internal_error","message":"the answer has no JSON form"},"#.utf8)
-                + Array(#""job":"\#(job)","status":"error","version":1,"warnings":[]}"#.utf8) + [0x0A]
+            throw Failure(
+                .internalError, "the answer", "cannot be written: \(error.cause)",
+                hint: "Report it, with the photo, its task spec and the model's name.")
         }
+    }
+
+    /// The same of an error. All that is in one are texts, whole numbers and times that were counted in microseconds, so it has this form;
+    /// were it not so, the drop would still get its one outcome.
+    var explained: [UInt8] {
+        (try? encoded())
+            ?? Array(
+                (#"{"answers":[],"error":{"code":"internal_error","hint":"Look at memvpctl show \#(job).","#
+                    + #""message":"the error cannot be written"},"job":"\#(job)","status":"error","timing_ms":{},"#
+                    + #""version":1,"warnings":[]}"# + "\n").utf8)
     }
 }
 

@@ -18,7 +18,7 @@ extension SpoolSnapshot {
         return counts
     }
 
-    /// The age of the oldest job in the spool.
+    /// The age of the oldest job in the spool, whatever it waits for.
     var oldestSeconds: Double? {
         oldestSince.map { max(0, Double(SystemClock().unixMicroseconds - $0) / 1e6) }
     }
@@ -44,7 +44,10 @@ extension SpoolSnapshot {
 }
 
 extension DaemonService {
-    func document(_ snapshot: SpoolSnapshot) -> StatusDocument {
+    /// The status; `file` is what the last error's job was made of.
+    func document(
+        _ snapshot: SpoolSnapshot, _ lastError: Reporter.LastError? = nil, about file: FileName? = nil
+    ) -> StatusDocument {
         let up = started.duration(to: .now).milliseconds / 1e3
         let catalog = reporter.catalog
         return StatusDocument(
@@ -60,13 +63,15 @@ extension DaemonService {
                 perMinute: reporter.rate.perMinute(), answered: catalog.jobs.value(.answered),
                 errors: catalog.jobs.value(.error)),
             stages: catalog.stageTimes(),
-            lastError: reporter.lastError.map {
+            lastError: lastError.map {
                 .init(
-                    at: $0.at, job: $0.job.description, file: FileLabel($0.file.bytes), error: ErrorDetail($0.failure))
+                    at: $0.at, job: $0.job.description, file: file.map { FileLabel($0.bytes) },
+                    error: ErrorDetail($0.failure))
             },
             directories: directories(snapshot),
             inbox: .init(
-                ignored: snapshot.ignored > 0 ? ["temporary": snapshot.ignored] : [:],
+                ignored: Dictionary(
+                    uniqueKeysWithValues: snapshot.ignoredByReason.map { ($0.key.rawValue, $0.value) }),
                 directories: snapshot.directories.prefix(20).map { FileLabel($0.bytes) },
                 waiting: snapshot.waiting.prefix(20).map {
                     .init(

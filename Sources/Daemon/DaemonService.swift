@@ -1,8 +1,9 @@
 // The daemon as a whole: opens the model and the spool, starts the workers and the sockets, tells systemd, reloads, and ends.
 //
-// Invariants: what systemd passed is taken before any thread starts; READY comes once workers, inbox and sockets are up; at the
-// end the spool closes last, so every job is back in its queue. Failure modes: a start without a usable model is a
-// `StartFailure` with exit 78; everything later is logged and tried again by whoever met it.
+// Invariants: what systemd passed is taken first of all; READY comes once workers, inbox and sockets are up; nothing that waits for a
+// disk runs on this actor (`SideThread`); at the end the spool closes last, so every job is back in its queue. Failure modes: a start
+// without a usable model ends with 78; sockets that cannot be served end the run, for systemd to start another; everything else is
+// logged and tried again by whoever met it.
 
 internal import Control
 public import Diagnostics
@@ -12,7 +13,6 @@ public import Logging
 internal import MemVP
 public import Specification
 internal import Spool
-internal import SystemPackage
 internal import Tensor
 
 /// The version of the programs.
@@ -32,9 +32,10 @@ public enum DaemonLauncher {
     ///
     /// - Throws: what is wrong with the model, the directories or the sockets at the start.
     public static func run(_ effective: EffectiveConfiguration, mode: DaemonMode, log: Logger) async throws(Failure) {
-        // First of all: a stop that comes while the model is being opened ends with 0 as well.
+        let surroundings = try Surroundings.take()
+        // Before the model: a stop that comes while it is being opened ends with 0 as well.
         let signals = SignalStream()
-        try await DaemonService(effective, mode: mode, log: log).run(mode, signals)
+        try await DaemonService(effective, mode: mode, log: log, surroundings).run(mode, signals)
     }
 }
 
@@ -56,8 +57,9 @@ actor DaemonService {
     private let served: ServedModel
     private let specs: SpecReader
     private let file: String?
-    private let notifier: SystemdNotifier
+    let surroundings: Surroundings
     private let sockets: [SocketRole: ListeningSocket]
+    private let textfile = SideThread()
 
     var condition = Condition.starting
     var configuration: DaemonConfiguration
@@ -67,10 +69,11 @@ actor DaemonService {
     /// Opens everything that must be there; starts nothing yet.
     ///
     /// - Throws: what is wrong with the model, the directories or the sockets.
-    init(_ effective: EffectiveConfiguration, mode: DaemonMode, log: Logger) throws(Failure) {
+    init(
+        _ effective: EffectiveConfiguration, mode: DaemonMode, log: Logger, _ surroundings: Surroundings
+    ) throws(Failure) {
         let configuration = effective.configuration
-        notifier = try SystemdNotifier()
-        let passed = try SocketActivation.take()
+        self.surroundings = surroundings
         kernels = try Kernels.choose(forced: ProcessInfo.processInfo.environment["MEMVP_KERNELS"])
         let shares = configuration.threadShares(allowedCPUs: Compute.allowedCPUs)
         threads = shares.reduce(0, +)
@@ -87,7 +90,7 @@ actor DaemonService {
         self.specs = specs
         spool = try Spool(
             configuration: configuration.spool, inspector: specs,
-            render: { AnswerDocument($0, model: served.named).bytes }, report: { reporter.handle($0) })
+            render: { AnswerDocument($0, model: served.named).explained }, report: { reporter.handle($0) })
         let settings = ModelWorker.Settings(bundle: bundle, configuration: configuration)
         var workers: [ModelWorker] = []
         for threads in shares {
@@ -96,13 +99,8 @@ actor DaemonService {
                     spool: spool, reporter: reporter, kernels: kernels, threads: threads, settings: settings))
         }
         self.workers = workers
-        sockets = try Self.listen(configuration.sockets, passed, mode)
+        sockets = try Self.listen(configuration.sockets, surroundings.sockets, mode)
         (self.configuration, self.log, file) = (configuration, log, effective.file)
-    }
-
-    /// Opens the bundle on another thread, so that the daemon answers its operators meanwhile.
-    private static func loadBundleAside(_ configuration: DaemonConfiguration) async throws(Failure) -> ModelBundle {
-        try ServedModel.load(configuration)
     }
 
     /// The sockets that systemd passed, and of those that it did not, our own; with `once`, nobody asks.
@@ -122,65 +120,86 @@ actor DaemonService {
 
     /// Serves until a signal (or with `once` an empty inbox) ends it. Call once.
     ///
-    /// - Throws: what makes the spool or the model unusable at the start.
+    /// - Throws: what makes the spool or the model unusable at the start; later, that the sockets cannot be served, or with `once`
+    ///   why not all that was there has its outcome in the outbox.
     func run(_ mode: DaemonMode, _ signals: SignalStream) async throws(Failure) {
         for worker in workers {
             do throws(Failure) { try await worker.start() } catch { throw ServedModel.setUpFault(error) }
         }
         try await spool.recover()
-        for warning in warnings { log.warning("\(warning)") }
         if mode == .once { await spool.endWhenEmpty() }
+        let watchdog = try startWatchdog()
         let spool = spool
         let watching = Task { await spool.run() }
         let working = workers.map { worker in Task { await worker.run() } }
         let server = server()
-        let serving = Task { [log] in
-            do throws(Failure) { try await server.run() } catch { log.error("\(error)") }
-        }
+        let serving = Task { await self.serve(server, working) }
         let keeping = Task { await self.keepHouse() }
-        let feeding = Task { await self.feedWatchdog() }
-        let ending = Task { [log] in
-            for await signal in signals.stream {
-                switch signal {
-                case .reload: await self.reloadBySignal()
-                case .end:
-                    log.notice("stopping")
-                    for task in working { task.cancel() }
-                    return
-                }
-            }
-        }
+        let ending = Task { await self.obey(signals, working) }
         condition = .running
-        tell { () throws(Failure) in try self.notifier.ready(status: "serving \(self.bundle.description.name)") }
+        tellReady()
         log.notice("serving \(bundle.description.name), kernels \(kernels.name), \(threads) threads")
 
         for task in working { await task.value }
-        let left = mode == .once ? await spool.snapshot() : nil
-        condition = .stopping
-        tell { () throws(Failure) in try self.notifier.stopping(status: "stopping") }
+        // Whoever ended it by a signal does not wait for what is left.
+        let isThrough = mode == .once && condition != .stopping
+        stop(working)
         ending.cancel()
         keeping.cancel()
-        feeding.cancel()
+        watchdog?.stop()
         server.beginShutdown()
-        await serving.value
+        let fault = await serving.value
         await updateMetrics()
+        await writeTextfile()
         await spool.close()
         await watching.value
         await keeping.value
-        await feeding.value
         log.notice("stopped")
-        try tellUndelivered(left)
+        if let fault { throw fault }
+        if isThrough, let left = await spool.undelivered { throw shown(left) }
     }
 
-    /// Whoever runs the daemon once waits for its outcomes: some that are not in the outbox are no success.
-    private func tellUndelivered(_ snapshot: SpoolSnapshot?) throws(Failure) {
-        guard let snapshot, snapshot.unpublished > 0 else { return }
-        let trouble = snapshot.publishingTrouble
-        let what = snapshot.unpublished == 1 ? "an outcome waits" : "\(snapshot.unpublished) outcomes wait"
-        throw Failure(
-            trouble?.code ?? .temporary, configuration.directories.outbox,
-            "\(what) to be put there" + (trouble.map { ": one \($0.cause)" } ?? ""),
-            hint: "They are kept in the spool; the next start publishes them when that is mended.")
+    /// What is left at the end of `once`, as standard error may have it: it is the log's.
+    private func shown(_ left: Failure) -> Failure {
+        guard configuration.log.names == .hide else { return left }
+        return Failure(
+            left.code, "memvpd", "not all that was there has its outcome in the outbox",
+            hint: "log.names: hide keeps the names out of this line: look at the directories, then start it again.")
+    }
+
+    /// Begins the end, once: tells everybody and has the workers end.
+    private func stop(_ working: [Task<Void, Never>]) {
+        guard condition != .stopping else { return }
+        condition = .stopping
+        log.notice("stopping")
+        tell { () throws(Failure) in try self.surroundings.notifier.stopping(status: "stopping") }
+        for task in working { task.cancel() }
+    }
+
+    /// Obeys signals until one of them ends the run. A reload may take minutes, and the end does not wait for it.
+    private func obey(_ signals: SignalStream, _ working: [Task<Void, Never>]) async {
+        // However many come during a reload: one more reads what all of them are about.
+        let (reloads, asked) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+        async let reloading: Void = reloadBySignals(reloads)
+        for await signal in signals.stream {
+            if signal == .end { break }
+            asked.yield()
+        }
+        stop(working)
+        asked.finish()
+        await reloading
+    }
+
+    /// Serves the sockets until the shutdown. Without them nobody can look or steer: their fault ends the run.
+    private func serve(_ server: ControlServer, _ working: [Task<Void, Never>]) async -> Failure? {
+        do throws(Failure) {
+            try await server.run()
+            return nil
+        } catch {
+            log.error("\(error)")
+            stop(working)
+            return error
+        }
     }
 
     private func server() -> ControlServer {
@@ -197,31 +216,34 @@ actor DaemonService {
         do throws(Failure) { try message() } catch { log.warning("\(error)") }
     }
 
-    // MARK: Keeping house
+    private func tellReady() {
+        tell { () throws(Failure) in
+            try self.surroundings.notifier.ready(status: "serving \(self.bundle.description.name)")
+        }
+    }
 
-    /// How long one pass of the model may take before the watchdog is left to bark.
-    static let longestPass: Duration = .seconds(120)
+    // MARK: Keeping house
 
     /// Updates metrics, textfile and systemd's status, until it is cancelled.
     private func keepHouse() async {
         while !Task.isCancelled {
             await updateMetrics()
-            tell { () throws(Failure) in try self.notifier.status(self.summary) }
+            await writeTextfile()
+            if condition != .stopping {
+                tell { () throws(Failure) in try self.surroundings.notifier.status(self.summary) }
+            }
             do { try await Task.sleep(for: .seconds(15)) } catch { return }
         }
     }
 
-    /// Feeds systemd's watchdog while no pass of the model takes too long, until it is cancelled. It asks the workers alone: a disk or
-    /// a file server that stands still for a minute is no reason to end a process that goes on when that does, and whose jobs
-    /// would be blamed for it.
-    private func feedWatchdog() async {
-        guard let interval = notifier.watchdogInterval else { return }
-        while !Task.isCancelled {
-            if reporter.stall ?? .zero < Self.longestPass {
-                tell { () throws(Failure) in try self.notifier.watchdog() }
-            }
-            do { try await Task.sleep(for: min(interval, .seconds(15))) } catch { return }
-        }
+    private func startWatchdog() throws(Failure) -> Watchdog? {
+        let notifier = surroundings.notifier
+        guard let interval = notifier.watchdogInterval else { return nil }
+        return try Watchdog(
+            every: min(interval, .seconds(15)), stall: { [reporter] in reporter.stall },
+            feed: { [log] in
+                do throws(Failure) { try notifier.watchdog() } catch { log.warning("\(error)") }
+            })
     }
 
     /// The queue in a few words, for `systemctl status`.
@@ -232,7 +254,7 @@ actor DaemonService {
     }
 
     func updateMetrics() async {
-        let snapshot = await spool.snapshot()
+        let snapshot = await spool.snapshot(waiting: 0)
         let catalog = reporter.catalog
         for (state, count) in snapshot.queueJobs { catalog.queue.set(state, Double(count)) }
         catalog.queueOldest.set(snapshot.oldestSeconds ?? 0)
@@ -240,18 +262,28 @@ actor DaemonService {
         catalog.inboxIgnored.set(Double(snapshot.ignored + snapshot.directories.count))
         catalog.doneJobs.set(Double(snapshot.finished[.done]?.jobs ?? 0))
         catalog.doneBytes.set(Double(snapshot.finished[.done]?.bytes ?? 0))
+    }
+
+    /// Writes the metrics' textfile, if there is to be one; a disk that stands still is waited for for a while and no longer.
+    private func writeTextfile() async {
         guard let path = configuration.metrics.textfile else { return }
-        do throws(Failure) {
-            try TextfileWriter(path: path).write(catalog.registry.textfileExposition())
-        } catch {
-            log.warning("\(error)")
+        let text = reporter.catalog.registry.textfileExposition()
+        await textfile.run(within: .seconds(5)) { [log, write = surroundings.writeTextfile] in
+            do throws(Failure) { try write(path, text) } catch { log.warning("\(error)") }
         }
     }
 
     // MARK: Reloading
 
-    private func reloadBySignal() async {
-        do throws(Failure) { try await reload() } catch { log.error("not reloaded: \(error.onOneLine)") }
+    private func reloadBySignals(_ signals: AsyncStream<Void>) async {
+        for await _ in signals {
+            do throws(Failure) { try await reload() } catch { log.error("not reloaded: \(error.onOneLine)") }
+        }
+    }
+
+    private static func configuration(in file: String?) throws(Failure) -> DaemonConfiguration? {
+        guard let file else { return nil }
+        return try EffectiveConfiguration(file: file).configuration
     }
 
     /// Reads the configuration and the model again; on a failure the old ones go on.
@@ -260,15 +292,20 @@ actor DaemonService {
             throw Failure(.unavailable, "reload", "memvpd is \(condition.rawValue)", hint: "Try again.")
         }
         condition = .reloading
-        tell { () throws(Failure) in try self.notifier.reloading() }
+        tell { () throws(Failure) in try self.surroundings.notifier.reloading() }
         defer {
-            if condition == .reloading { condition = .running }
-            tell { () throws(Failure) in try self.notifier.ready(status: "serving \(self.bundle.description.name)") }
+            // After STOPPING=1 nothing is ready any more.
+            if condition == .reloading {
+                condition = .running
+                tellReady()
+            }
         }
-        let new = try file.map { (path) throws(Failure) in try EffectiveConfiguration(file: path) }?.configuration
+        let file = file
+        let new = try await Aside.run { () throws(Failure) in try DaemonService.configuration(in: file) }
         var merged = configuration
         if let new { merged.takeReloadable(from: new) }
-        let bundle = try await Self.loadBundleAside(merged)
+        let wanted = merged
+        let bundle = try await Aside.run { () throws(Failure) in try ServedModel.load(wanted) }
         try await adopt(.init(bundle: bundle, configuration: merged))
         (self.bundle, configuration) = (bundle, merged)
         served.replace(with: bundle)
@@ -298,50 +335,5 @@ extension DaemonConfiguration {
         metrics = new.metrics
         (limits.imagePixels, limits.imageSide) = (new.limits.imagePixels, new.limits.imageSide)
         (limits.promptTokens, limits.answerTokens) = (new.limits.promptTokens, new.limits.answerTokens)
-    }
-}
-
-extension EffectiveConfiguration {
-    /// Reads a configuration file.
-    ///
-    /// - Throws: `configuration_invalid` when it cannot be read or is wrong.
-    public init(file path: String) throws(Failure) {
-        let (type, size): (FileType, Int)
-        do {
-            // Looked at before it is opened: a pipe that nobody writes to would be waited for.
-            let status = try FilePath(path).stat()
-            (type, size) = (status.type, Int(status.size))
-        } catch {
-            throw Self.unusable(path, error)
-        }
-        guard type == .regular else {
-            throw Failure(.configurationInvalid, path, "is not a regular file", hint: Self.otherFile)
-        }
-        guard size <= Self.largest else {
-            throw Failure(
-                .configurationInvalid, path, "has \(size) bytes; at most \(Self.largest) are read", hint: Self.otherFile
-            )
-        }
-        guard let bytes = FileManager.default.contents(atPath: path) else {
-            let isDenied = !FileManager.default.isReadableFile(atPath: path)
-            throw Self.unusable(path, isDenied ? .permissionDenied : .ioError)
-        }
-        try self.init(yaml: [UInt8](bytes), named: path)
-    }
-
-    /// Bytes of a configuration at most: every key with long paths and comments has a tenth of it.
-    private static let largest = 65_536
-    private static let otherFile = "Name another file with --config FILE."
-
-    private static func unusable(_ path: String, _ error: Errno) -> Failure {
-        switch error {
-        case .permissionDenied, .notPermitted:
-            Failure(
-                .configurationInvalid, path, "may not be read by this user",
-                hint: "Give the user the right to it and to the directories above it (chmod, chgrp or setfacl).")
-        case .noSuchFileOrDirectory, .notDirectory:
-            Failure(.configurationInvalid, path, "is not there", hint: otherFile)
-        default: Failure(.configurationInvalid, path, "cannot be read: \(error)", hint: otherFile)
-        }
     }
 }

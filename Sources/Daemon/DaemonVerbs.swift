@@ -2,17 +2,22 @@
 
 internal import Control
 internal import Diagnostics
-internal import FoundationEssentials
 internal import Logging
 internal import MemVP
 internal import Specification
 internal import Spool
 
 extension DaemonService: ControlOperations {
-    func status() async -> StatusDocument { document(await spool.snapshot()) }
+    func status() async -> StatusDocument {
+        let snapshot = await spool.snapshot(waiting: 20)
+        guard let error = reporter.lastError else { return document(snapshot) }
+        // Whatever its outcome is called: the files were dropped under names of their own.
+        let job = await spool.job(named: error.job)
+        return document(snapshot, error, about: job?.image ?? job?.spec)
+    }
 
     func health() async -> HealthDocument {
-        let snapshot = await spool.snapshot()
+        let snapshot = await spool.snapshot(waiting: 0)
         var inbox = HealthDocument.Check("inbox", ok: true)
         if case .unavailable(let reason) = snapshot.watched.first?.method {
             inbox = .init("inbox", ok: false, message: reason, path: configuration.directories.inbox)
@@ -21,26 +26,17 @@ extension DaemonService: ControlOperations {
             inbox = .init("inbox", ok: false, message: "nothing is taken in: \(trouble.code.rawValue)")
         }
         var outbox = HealthDocument.Check("outbox", ok: true)
-        if let obstacle = Self.obstacle(toWriting: configuration.directories.outbox) {
+        if let obstacle = await surroundings.outbox.obstacle(at: configuration.directories.outbox) {
             outbox = .init("outbox", ok: false, message: obstacle, path: configuration.directories.outbox)
         } else if let trouble = snapshot.publishingTrouble {
             outbox = .init("outbox", ok: false, message: "outcomes wait to be published: \(trouble.code.rawValue)")
         }
-        let stalled = reporter.stall ?? .zero >= Self.longestPass
+        let stalled = reporter.stall ?? .zero >= Watchdog.longestPass
         return HealthDocument(checks: [
             .init("model", ok: true, message: bundle.description.name),
             .init("workers", ok: !stalled, message: stalled ? "a pass of the model takes over two minutes" : ""),
             inbox, outbox,
         ])
-    }
-
-    /// Why nothing can be put into a directory; nil when it can.
-    static func obstacle(toWriting directory: String) -> String? {
-        var isDirectory = false
-        let files = FileManager.default
-        guard files.fileExists(atPath: directory, isDirectory: &isDirectory) else { return "is not there" }
-        guard isDirectory else { return "is not a directory" }
-        return files.isWritableFile(atPath: directory) ? nil : "is not writable"
     }
 
     func metrics() async -> String {
@@ -85,7 +81,7 @@ extension DaemonService: ControlOperations {
 
     func job(_ id: String) async throws(Failure) -> JobDocument {
         guard let job = await spool.job(named: try jobID(id)) else { throw unknown(id) }
-        return document(job, isQueueHeld: await spool.snapshot().isQueueHeld)
+        return document(job, isQueueHeld: await spool.snapshot(waiting: 0).isQueueHeld)
     }
 
     func hold(by peer: PeerCredentials?) async throws(Failure) -> ActionDocument {

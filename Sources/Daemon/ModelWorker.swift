@@ -20,7 +20,7 @@ actor ModelWorker {
     }
 
     /// A job between its submission and its commit.
-    private struct Flight {
+    struct Flight: Sendable {
         let job: Job
         let image: AnswerDocument.File
         let warnings: [String]
@@ -137,7 +137,6 @@ actor ModelWorker {
 
     private func start(_ jobs: [Job]) async {
         for job in jobs {
-            reporter.beat(self, isBusy: true)
             let started = clock.unixMicroseconds
             var image = AnswerDocument.File(job.image)
             do throws(Failure) {
@@ -146,7 +145,6 @@ actor ModelWorker {
                 await settle(job, image, error, started: started)
             }
         }
-        reporter.beat(self, isBusy: !flights.isEmpty)
     }
 
     private func submit(_ job: Job, _ image: inout AnswerDocument.File, started: Int64) throws(Failure) {
@@ -156,7 +154,11 @@ actor ModelWorker {
         let bytes = try job.readImage()
         let digest = ModelBundle.sha256(of: bytes)
         image.sha256 = digest
-        let spec = try readSpec(job, configuration)
+        let specBytes = try job.readSpec()
+        // All is read, and the rest is work: from here on it counts as a pass.
+        reporter.beat(self, isBusy: true)
+        defer { reporter.beat(self, isBusy: false) }
+        let spec = try taskSpec(specBytes, of: job, configuration)
         let prepared: PreparedImage
         do throws(Failure) {
             prepared = try settings.bundle.prepare(photo: bytes, limits: configuration.imageLimits)
@@ -173,8 +175,10 @@ actor ModelWorker {
             job: job, image: image, warnings: prepared.warnings, started: started, jpeg: decoded - begin)
     }
 
-    private func readSpec(_ job: Job, _ configuration: DaemonConfiguration) throws(Failure) -> TaskSpec {
-        guard let bytes = try job.readSpec() else {
+    private func taskSpec(
+        _ bytes: [UInt8]?, of job: Job, _ configuration: DaemonConfiguration
+    ) throws(Failure) -> TaskSpec {
+        guard let bytes else {
             return TaskSpec(default: configuration.defaultTask, limits: configuration.limits.spec)
         }
         return try TaskSpec(
@@ -185,18 +189,23 @@ actor ModelWorker {
 
     private func advance() async {
         guard let answerer, !answerer.isIdle else { return }
-        reporter.beat(self, isBusy: true)
         let jobs = flights.count
+        reporter.beat(self, isBusy: true)
         let ended = answerer.step()
+        // A commit waits for the spool, and that for its disk.
+        reporter.beat(self, isBusy: false)
         if !ended.isEmpty { reporter.batch(of: jobs) }
         for (number, answers) in ended {
             guard let flight = flights.removeValue(forKey: number) else { continue }
             await commit(flight, answers)
         }
-        reporter.beat(self, isBusy: !answerer.isIdle)
     }
 
-    private func commit(_ flight: Flight, _ set: AnswerSet) async {
+    /// Ends a job that was run through; an answer that cannot be written is an error, and so is none.
+    func commit(_ flight: Flight, _ set: AnswerSet) async {
+        if let failure = set.failure {
+            return await settle(flight.job, flight.image, failure, started: flight.started)
+        }
         var timing = AnswerDocument.Timing()
         timing.queued = milliseconds(from: flight.job.claimedAt, to: flight.started)
         timing.jpeg = flight.jpeg.milliseconds
@@ -207,9 +216,15 @@ actor ModelWorker {
         let document = AnswerDocument(
             flight.job, image: flight.image, answers: set.answers, model: model, timing: timing,
             warnings: flight.warnings)
+        let bytes: [UInt8]
+        do throws(Failure) {
+            bytes = try document.encoded()
+        } catch {
+            return await settle(flight.job, flight.image, error, started: flight.started)
+        }
         reporter.answered(timing, prompt: set.promptTokens, generated: set.generatedTokens)
         do throws(Failure) {
-            try await spool.commit(flight.job, answer: document.bytes, timing: timing.milliseconds)
+            try await spool.commit(flight.job, answer: bytes, timing: timing.milliseconds)
         } catch {
             reporter.fault(error)
         }
@@ -226,7 +241,7 @@ actor ModelWorker {
             timing.queued = milliseconds(from: job.claimedAt, to: started)
             timing.total = milliseconds(from: job.claimedAt, to: clock.unixMicroseconds)
             let document = AnswerDocument(job, image: image, failure: failure, model: model, timing: timing)
-            try await spool.fail(job, failure, document: document.bytes, timing: timing.milliseconds)
+            try await spool.fail(job, failure, document: document.explained, timing: timing.milliseconds)
         } catch {
             reporter.fault(error)
         }
@@ -238,7 +253,6 @@ actor ModelWorker {
             do throws(Failure) { try await spool.requeue(flight.job) } catch { reporter.fault(error) }
         }
         flights = [:]
-        reporter.beat(self, isBusy: false)
         pending?.resume(returning: Failure(.unavailable, "reload", "memvpd is stopping"))
         pending = nil
     }

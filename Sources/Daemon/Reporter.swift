@@ -15,7 +15,6 @@ final class Reporter: Sendable {
     struct LastError: Sendable {
         let at: Timestamp
         let job: JobID
-        let file: FileName
         let failure: Failure
     }
 
@@ -39,7 +38,7 @@ final class Reporter: Sendable {
     /// For how long the slowest worker has been at one pass; nil when none is at any.
     var stall: Duration? { state.withLock { $0.busySince.values.min()?.duration(to: .now) } }
 
-    /// A worker begins something that may take long, or has nothing to do.
+    /// A worker begins a pass of the model, or what goes before one; or it is through. Waiting for a disk or for the spool is no pass.
     func beat(_ worker: ModelWorker, isBusy: Bool) {
         state.withLock { $0.busySince[ObjectIdentifier(worker)] = isBusy ? .now : nil }
     }
@@ -118,7 +117,7 @@ final class Reporter: Sendable {
         }
         catalog.jobs.increment(.error)
         catalog.errors.increment(failure.code)
-        state.withLock { $0.lastError = LastError(at: now, job: job, file: name, failure: failure) }
+        state.withLock { $0.lastError = LastError(at: now, job: job, failure: failure) }
         log.notice("error\(suffix(name)): \(shown(failure))", metadata: ["job": "\(job)"])
     }
 

@@ -27,4 +27,10 @@ final class SignalStream: Sendable {
             return source
         }
     }
+
+    /// What a test says in the place of signals.
+    init(_ stream: AsyncStream<Signal>) {
+        self.stream = stream
+        unsafe sources = []
+    }
 }

@@ -18,9 +18,7 @@ final class WorkerThread: SerialExecutor {
     private let ready = DispatchSemaphore(value: 0)
 
     init() throws(Failure) {
-        guard ThreadBridge.start({ [self] in run() }) else {
-            throw Failure(.temporary, "worker", "no thread can be started", hint: "Look at the limits on tasks.")
-        }
+        guard ThreadBridge.start({ [self] in run() }) else { throw Failure.noThread("worker") }
     }
 
     func enqueue(_ job: consuming ExecutorJob) {

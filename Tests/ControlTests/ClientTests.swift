@@ -73,6 +73,12 @@ func withLiar<Result: Sendable>(
             _ = SocketBridge.bind(dead, try SocketBridge.address(path))
             close(dead)
             #expect(failure()?.code == .unavailable)
+            // A socket of another kind is somebody else's.
+            try FileManager.default.removeItem(atPath: path)
+            let other = try SocketBridge.makeSocket(datagram: true)
+            defer { close(other) }
+            _ = SocketBridge.bind(other, try SocketBridge.address(path))
+            #expect(failure()?.code == .unavailable && failure()?.hint.contains("sockets") == true)
             #expect(failureCode { _ = try ControlClient(socketPath: "").send("GET", "/") } == .configurationInvalid)
             let long = "/" + String(repeating: "x", count: 120)
             #expect(failureCode { _ = try ControlClient(socketPath: long).send("GET", "/") } == .configurationInvalid)

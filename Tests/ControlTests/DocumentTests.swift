@@ -199,7 +199,7 @@ import Testing
     @Test(
         "Odd requests are refused with the reason",
         arguments: [
-            (["http://memvpd/v1/queue?limit=0"], "400", "whole number"),
+            (["http://memvpd/v1/queue?limit=0"], "400", "Give one from 1 to 10000."),
             (["http://memvpd/v1/queue?limit=99999"], "400", "10000"),
             (["http://memvpd/v1/queue?limit=1&limit=2"], "400", "twice"),
             (["http://memvpd/v1/queue?sate=x"], "400", "limit, state"),

@@ -34,7 +34,7 @@ struct DirectoryTests {
             try #require(isMade)
             #expect(try EffectiveConfiguration(file: file).configuration.workers == 2)
             for (path, cause) in [
-                ("\(file).none", "is not there"), ("\(file)/none", "is not there"),
+                ("\(file).none", "does not exist"), ("\(file)/none", "does not exist"),
                 (directory.path, "is not a regular file"), (pipe, "is not a regular file"),
             ] {
                 let failure = try #require(complaint(path))
@@ -60,17 +60,43 @@ struct DirectoryTests {
         }
     }
 
+    @Test("a disk that fails under the configuration or model.yaml is no matter of set-up: it may be well again")
+    func failingDisk() throws {
+        // The kernel has nothing at the beginning of a process's memory: reading it fails with EIO.
+        let memory = "/proc/self/mem"
+        let failure = try #require(complaint(memory))
+        #expect(failure.code == .inputOutput && failure.object == memory)
+        try withDirectory { directory in
+            var configuration = DaemonConfiguration()
+            configuration.model = directory.path
+            func refusal() -> Failure? {
+                do throws(Failure) { _ = try ServedModel.load(configuration) } catch { return error }
+                return nil
+            }
+            let missing = try #require(refusal())
+            #expect(missing.code == .modelMissing && missing.cause == "does not exist")
+            #expect(missing.hint.contains("memvp models install FILE.tar"))
+            let yaml = directory.appending(path: "model.yaml")
+            try FileManager.default.createSymbolicLink(atPath: yaml.path, withDestinationPath: memory)
+            let failing = try #require(refusal())
+            #expect(failing.code == .inputOutput && failing.object == yaml.path)
+            try FileManager.default.removeItem(at: yaml)
+            try FileManager.default.createDirectory(at: yaml, withIntermediateDirectories: false)
+            #expect(refusal()?.code == .configurationInvalid)
+        }
+    }
+
     @Test("health says what keeps outcomes from the outbox")
     func outbox() throws {
         try withDirectory { directory in
             let file = directory.appending(path: "file").path
             try Data().write(to: URL(filePath: file))
-            #expect(DaemonService.obstacle(toWriting: directory.path) == nil)
-            #expect(DaemonService.obstacle(toWriting: "\(file).none") == "is not there")
-            #expect(DaemonService.obstacle(toWriting: file) == "is not a directory")
+            #expect(OutboxLook.obstacle(toWriting: directory.path) == nil)
+            #expect(OutboxLook.obstacle(toWriting: "\(file).none") == "does not exist")
+            #expect(OutboxLook.obstacle(toWriting: file) == "is not a directory")
             guard geteuid() != 0 else { return }
             try FileManager.default.setAttributes([.posixPermissions: 0o555], ofItemAtPath: directory.path)
-            #expect(DaemonService.obstacle(toWriting: directory.path) == "is not writable")
+            #expect(OutboxLook.obstacle(toWriting: directory.path) == "is not writable")
             try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: directory.path)
         }
     }

@@ -90,7 +90,7 @@ struct AdapterTests {
         }
         let daemon = try RunningDaemon()
         let model = try bundle(daemon)
-        try daemon.configure(model: model.path, extra: "workers: 2\nbatch: 4")
+        try daemon.configure(model: model.path, grace: "0", extra: "workers: 2\nbatch: 4")
         try daemon.start()
         let names = (0..<60).map { "p\($0)" }
         for name in names { try daemon.aside("\(name).jpg") }
@@ -98,13 +98,15 @@ struct AdapterTests {
         try await daemon.wait(for: [names[0]])
         let old = try hash(daemon.outcome(names[0]))
 
-        // Photos come all the while that the new adapter is judged and taken up.
+        // Photos come all the while that the new adapter is judged and taken up: each when the one before it is answered.
         let root = daemon.root.path
         let dropping = Task { @Sendable in
             for name in names[20..<45] {
                 try FileManager.default.moveItem(
                     atPath: "\(root)/run/\(name).jpg", toPath: "\(root)/inbox/\(name).jpg")
-                try await Task.sleep(for: .milliseconds(40))
+                try await RunningDaemon.wait("answer to \(name)") {
+                    FileManager.default.fileExists(atPath: "\(root)/outbox/\(name).json")
+                }
             }
         }
         let promoted = try promote(daemon, weaker(daemon))

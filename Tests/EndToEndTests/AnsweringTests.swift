@@ -41,9 +41,13 @@ struct AnsweringTests {
         #expect(try daemon.outcome("alone").answers.map(\.task) == ["caption"])
         #expect(try daemon.outcome("alone").answers.allSatisfy { !$0.text.isEmpty })
 
-        // A photo whose spec comes within the grace gets it.
-        try daemon.configure()
+        // A photo whose spec comes within the grace gets it; this grace lasts until it has come.
+        #expect(try daemon.stop() == 0)
+        try daemon.configure(grace: "1h")
+        try daemon.start()
+        try await daemon.waitForControl()
         try daemon.movePhoto("late.jpg")
+        try await daemon.wait("wait for a spec") { try daemon.status().waiting["late.jpg"] == "a spec may follow" }
         try daemon.drop("late.yaml", Self.spec.replacing("photo.jpg", with: "late.jpg"))
         try await daemon.wait(for: ["late"])
         #expect(try daemon.outcome("late").answers == both.answers)
@@ -84,11 +88,51 @@ struct AnsweringTests {
     @Test("What was dropped while the daemon was stopped is answered by --once, which then ends with 0")
     func once() throws {
         let daemon = try RunningDaemon()
+        try daemon.configure(extra: "metrics: {textfile: \(daemon.root.path)/run/memvpd.prom}")
         try daemon.dropPhoto()
         try daemon.drop("photo.yaml", Self.spec)
         #expect(try daemon.run("memvpd", ["--config", "\(daemon.root.path)/memvpd.yaml", "--once"]).code == 0)
+        // The last thing that is written tells of all that was done.
+        let metrics = try String(contentsOf: daemon.root.appending(path: "run/memvpd.prom"), encoding: .utf8)
+        #expect(metrics.contains(#"memvpd_jobs_total{outcome="answered"} 1"#), "\(metrics)")
         #expect(try daemon.outcome("photo").answers.count == 2)
         #expect(try FileManager.default.contentsOfDirectory(atPath: "\(daemon.root.path)/inbox").isEmpty)
+    }
+
+    @Test("--once without an inbox ends with 69 and names it; there again, it is worked off")
+    func onceWithoutInbox() throws {
+        let daemon = try RunningDaemon()
+        let inbox = daemon.directory("inbox")
+        try FileManager.default.removeItem(at: inbox)
+        let once = ["--config", daemon.configurationFile, "--once"]
+        let first = try daemon.run("memvpd", once)
+        #expect(first.code == 69 && first.errors.contains("\(inbox.path): nothing can be taken in"), "\(first.errors)")
+        try FileManager.default.createDirectory(at: inbox, withIntermediateDirectories: false)
+        try daemon.dropPhoto()
+        #expect(try daemon.run("memvpd", once).code == 0)
+        #expect(try daemon.outcome("photo").status == "ok")
+    }
+
+    @Test(
+        "--once with an inbox from which nothing may be taken ends with the fault; the names of files come only where they may",
+        .enabled(if: getuid() == 0 && Build.canDropRights, "needs root, to be somebody else"), arguments: [true, false])
+    func onceUntaken(hides: Bool) throws {
+        let daemon = try RunningDaemon()
+        try daemon.configure(extra: "log: {names: \(hides ? "hide" : "show")}")
+        try daemon.dropPhoto("Meier.jpg")
+        let (user, inbox) = (RunningDaemon.nobody, daemon.directory("inbox").path)
+        try daemon.run("/bin/chown", ["-R", "\(user):\(user)", daemon.root.path])
+        try daemon.run("/bin/chown", ["0:0", inbox])
+        let program = Build.programs.appending(path: "memvpd").path
+        let end = try daemon.run(
+            "/usr/bin/setpriv",
+            [
+                "--reuid=\(user)", "--regid=\(user)", "--clear-groups", program, "--config", daemon.configurationFile,
+                "--once",
+            ])
+        #expect(end.code == 77 && daemon.outcomes.isEmpty, "\(end.errors)")
+        #expect(end.errors.contains("error: ") && end.errors.contains("Meier") == !hides, "\(end.errors)")
+        #expect(FileManager.default.fileExists(atPath: "\(inbox)/Meier.jpg"))
     }
 
     @Test(

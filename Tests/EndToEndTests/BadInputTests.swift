@@ -28,9 +28,8 @@ struct BadInputTests {
             try daemon.dropPhoto("\(stem).jpg")
         }
         try Self.withLargestHeader(photo).write(to: daemon.inbox("huge.jpg"))
-        // Written in two goes: closed once without an end, then whole. One answer, not an error and an answer.
-        try photo.prefix(photo.count / 2).write(to: daemon.inbox("rewritten.jpg"))
-        try photo.write(to: daemon.inbox("rewritten.jpg"))
+        try daemon.drop(".hidden.jpg", "")
+        try daemon.drop("half.jpg.part", "")
         try FileManager.default.createSymbolicLink(
             atPath: daemon.inbox("link.jpg").path, withDestinationPath: "/etc/passwd")
         let madeFIFO = unsafe mkfifo(daemon.inbox("fifo.jpg").path, 0o600)
@@ -49,7 +48,7 @@ struct BadInputTests {
             "bomb": "spec_invalid", "large": "spec_invalid", "huge": "image_too_large", "link": "not_regular_file",
             "fifo": "not_regular_file",
         ]
-        let answered = ["two", "two-2", odd, "-dash", "rewritten"]
+        let answered = ["two", "two-2", odd, "-dash"]
         try await daemon.wait(for: Array(codes.keys) + answered)
         for (name, code) in codes {
             let outcome = try daemon.outcome(name)
@@ -64,7 +63,26 @@ struct BadInputTests {
         try daemon.dropPhoto("after.jpg")
         try await daemon.wait(for: ["after"])
         #expect(daemon.outcomes.count == codes.count + answered.count + 1)
-        #expect(try daemon.control("status", "--json").output.contains("directory.jpg"))
+        let status = try daemon.control("status", "--json").output
+        #expect(status.contains("directory.jpg") && status.contains(#""ignored":{"dot_file":1,"partial":1}"#))
+        #expect(try daemon.stop() == 0)
+    }
+
+    @Test("A photo that was closed without its end waits; written anew and whole it gets one answer, and no error")
+    func rewritten() async throws {
+        let daemon = try RunningDaemon()
+        try daemon.configure(settle: "1h")
+        try daemon.start()
+        try await daemon.waitForControl()
+        let photo = try Data(contentsOf: Build.photo)
+        try photo.prefix(photo.count / 2).write(to: daemon.inbox("rewritten.jpg"))
+        try await daemon.wait("sight of the half photo, closed") {
+            try daemon.status().waiting["rewritten.jpg"] == "must stand unchanged for a while"
+        }
+        try photo.write(to: daemon.inbox("rewritten.jpg"))
+        try await daemon.wait(for: ["rewritten"])
+        #expect(try daemon.outcome("rewritten").status == "ok")
+        #expect(daemon.outcomes == ["rewritten.json"])
         #expect(try daemon.stop() == 0)
     }
 
@@ -115,5 +133,7 @@ struct BadInputTests {
         #expect(try daemon.run("memvpd", ["--config", file, "--check-config"]).code == 0)
         #expect(try daemon.control("status").code == 69)
         #expect(try daemon.run("memvpctl", ["retry"]).code == 64)
+        let metrics = try daemon.control("metrics", "--json")
+        #expect(metrics.code == 64 && metrics.errors.contains("have no JSON form"), "\(metrics)")
     }
 }

@@ -58,6 +58,17 @@ struct Status: Decodable {
     }
 }
 
+/// Of the status what it says of the last error.
+struct LastError: Decodable {
+    struct Entry: Decodable {
+        let job: String
+        let file: Shown.Name?
+    }
+    let error: Entry
+
+    private enum CodingKeys: String, CodingKey { case error = "last_error" }
+}
+
 extension RunningDaemon {
     func status() throws -> Status { try document(Status.self, "status") }
 
@@ -117,6 +128,11 @@ struct OperatorTests {
         #expect(bad.history.suffix(2).map(\.event) == ["failed", "published"])
         #expect(bad.entry.state == "failed" && bad.entry.note == "error as bad.json")
         #expect(bad.timing == outcomes[1].timing && bad.timing["total"] != nil)
+
+        // The last error is about the file that was dropped, not about its outcome.
+        let last = try daemon.document(LastError.self, "status").error
+        let about = try #require(outcomes.first { $0.job == last.job })
+        #expect(about.error != nil && last.file?.name == about.image?.file)
 
         // The spool refused this one itself: no worker saw it. Its error is like any other.
         let empty = try daemon.document(Shown.self, "show", outcomes[2].job)

@@ -134,7 +134,8 @@ final class RunningDaemon {
 
     /// Writes the configuration; `extra` is more of its lines.
     func configure(
-        model: String = Build.model.path, grace: String = "200ms", timeout: String = "1h", extra: String = ""
+        model: String = Build.model.path, settle: String = "300ms", grace: String = "200ms", timeout: String = "1h",
+        extra: String = ""
     ) throws {
         let directories = ["inbox", "spool", "outbox", "failed", "done"]
             .map { "  \($0): \(directory($0).path)\n" }.joined()
@@ -144,7 +145,7 @@ final class RunningDaemon {
               control: \(root.path)/run/control.sock
               metrics: \(root.path)/run/metrics.sock
             model: \(model)
-            settle: 300ms
+            settle: \(settle)
             pairing:
               grace: \(grace)
               timeout: \(timeout)
@@ -282,10 +283,18 @@ final class RunningDaemon {
     }
 
     func wait(_ what: String, until condition: () throws -> Bool) async throws {
+        try await Self.wait(what) {
+            if try condition() { return true }
+            if let process, !process.isRunning { throw Timeout(description: "memvpd ended; no \(what)") }
+            return false
+        }
+    }
+
+    /// The same for whoever has no hold on the daemon.
+    static func wait(_ what: String, until condition: () throws -> Bool) async throws {
         let deadline = ContinuousClock.now + .seconds(90)
         while try !condition() {
             guard ContinuousClock.now < deadline else { throw Timeout(description: "no \(what)") }
-            if let process, !process.isRunning { throw Timeout(description: "memvpd ended; no \(what)") }
             try await Task.sleep(for: .milliseconds(50))
         }
     }

@@ -132,6 +132,7 @@ struct SurroundingsTests {
         #expect(daemon.outcomes.isEmpty)
         let health = try daemon.control("health")
         #expect(health.code == 69 && health.output.contains("FAIL  outbox: \(outbox): is not writable"))
+        #expect(health.errors.contains("is not well: outbox") && health.errors.contains("memvpctl status"))
         // A stop and a start do not lose them either.
         #expect(try daemon.stop() == 0)
         try daemon.startUnprivileged()

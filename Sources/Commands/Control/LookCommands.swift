@@ -21,7 +21,7 @@ struct QueueCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "queue", abstract: "The jobs, those to be worked on first at the head.")
     @OptionGroup var connection: ConnectionOptions
-    @Flag(name: .customShort("j"), help: "One JSON object a line.")
+    @Flag(name: .customShort("j"), help: "One JSON object a line, as --json does.")
     var lines = false
     @Option(help: "Only jobs in this state.")
     var state: String?
@@ -72,6 +72,12 @@ struct MetricsCommand: ParsableCommand {
         commandName: "metrics", abstract: "The metrics in Prometheus text format.")
     @OptionGroup var connection: ConnectionOptions
 
+    func validate() throws {
+        guard !connection.json else {
+            throw ValidationError("Metrics are Prometheus text and have no JSON form; memvpctl status --json has one.")
+        }
+    }
+
     func run() throws {
         try CommandEnd.explain { () throws(Failure) in
             let reply = try connection.client().send("GET", "/metrics")
@@ -100,7 +106,12 @@ struct HealthCommand: ParsableCommand {
                     try Output.write("\(check.ok ? "ok  " : "FAIL")  \(parts.joined(separator: ": "))")
                 }
             }
-            guard health.ok else { throw Failure(.unavailable, "memvpd", "is not well") }
+            guard health.ok else {
+                let unwell = health.checks.filter { !$0.ok }.map(\.name).joined(separator: ", ")
+                throw Failure(
+                    .unavailable, "memvpd", "is not well: \(unwell)",
+                    hint: "memvpctl status and journalctl -u memvpd say more.")
+            }
         }
     }
 }

@@ -129,7 +129,9 @@ public struct ControlClient: Sendable {
                 hint: "Join the group memvpd-operators: usermod -aG memvpd-operators $USER, then log in again.")
         case EAGAIN: throw timedOut()
         default:
-            throw Failure(.unavailable, socketPath, "cannot be connected to: \(FileBridge.errorText(number))")
+            throw Failure(
+                .unavailable, socketPath, "cannot be connected to: \(FileBridge.errorText(number))",
+                hint: "Is it memvpd's own? The configuration names that under sockets.")
         }
     }
 

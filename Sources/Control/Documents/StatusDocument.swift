@@ -73,7 +73,7 @@ public struct StatusDocument: Codable, Sendable, Equatable {
         public var jobs: [String: Int]
         /// Whether an operator holds the queue.
         public var held: Bool
-        /// The age of the oldest job that is not answered; missing when there is none.
+        /// The age of the oldest job in the spool, whatever it waits for; missing when there is none.
         public var oldestSeconds: Double?
 
         /// Makes the section.
@@ -211,7 +211,7 @@ public struct StatusDocument: Codable, Sendable, Equatable {
             }
         }
 
-        /// Ignored entries by reason: `dot_file`, `partial`, `temporary`, …
+        /// Ignored entries by reason: `dot_file`, `partial`, `temporary`; a newer daemon may know others.
         public var ignored: [String: Int]
         /// Directories lying in the inbox: they stay, and are named here (at most 20).
         public var directories: [FileLabel]

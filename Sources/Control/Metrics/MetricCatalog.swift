@@ -182,7 +182,7 @@ public struct MetricCatalog: Sendable {
         errors = registry.counter("memvpd_errors_total", "Errors published, by code.", by: FailureCode.self)
         queue = registry.gauge("memvpd_queue_jobs", "Jobs now, by state.", by: QueueState.self)
         queueOldest = registry.gauge(
-            "memvpd_queue_oldest_seconds", "Age of the oldest job that is not answered; 0 when there is none.")
+            "memvpd_queue_oldest_seconds", "Age of the oldest job in the spool, held ones too; 0 when there is none.")
         held = registry.gauge("memvpd_held", "1 while an operator holds the queue, else 0.")
         stages = registry.histogram(
             "memvpd_stage_seconds", "Time of a job in each stage.", by: Stage.self,

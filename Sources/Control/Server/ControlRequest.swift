@@ -58,7 +58,9 @@ public struct ControlRequest: Sendable {
     /// - Throws: `internal_error` when the route has no such part.
     public func parameter(_ name: String) throws(Failure) -> String {
         guard let value = parameters[name] else {
-            throw Failure(.internalError, path, "the route has no parameter \(name)")
+            throw Failure(
+                .internalError, path, "the route has no parameter \(name)",
+                hint: "Report it; it is a fault of memvpd itself.")
         }
         return value
     }
@@ -70,8 +72,8 @@ public struct ControlRequest: Sendable {
         guard let text = query[name] else { return standard }
         guard let value = Int(text), range.contains(value) else {
             throw Failure(
-                .usage, name, "should be a whole number from \(range.lowerBound) to \(range.upperBound), but is \(text)"
-            )
+                .usage, name, "should be a whole number, but is \(text)",
+                hint: "Give one from \(range.lowerBound) to \(range.upperBound).")
         }
         return value
     }

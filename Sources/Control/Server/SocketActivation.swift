@@ -16,7 +16,8 @@ public enum SocketActivation {
         "metrics": .metrics, "memvpd-metrics.socket": .metrics,
     ]
 
-    /// Adopts what was passed; empty when nothing was or it was meant for another process. Call once, before threads start.
+    /// Adopts what was passed; empty when nothing was or it was meant for another process. Call once, before another
+    /// thread may look at the environment.
     ///
     /// - Throws: `configuration_invalid` when the variables contradict each other or a descriptor is not a listening Unix
     ///   stream socket with a known name.

@@ -166,7 +166,7 @@ enum SocketBridge {
         return unsafe String(cString: value)
     }
 
-    /// Takes a variable out of the environment; call before other threads start (getenv(3) is not safe against it).
+    /// Takes a variable out of the environment; call before another thread may read that (getenv(3) is not safe against it).
     static func removeFromEnvironment(_ name: String) { _ = unsafe unsetenv(name) }
 
     /// CLOCK_MONOTONIC in microseconds, as sd_notify(3) wants it with RELOADING=1.

@@ -14,8 +14,8 @@ public struct SystemdNotifier: Sendable {
 
     private let socketPath: String?
 
-    /// Reads NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID and takes them out of the environment. Call once, before threads
-    /// start.
+    /// Reads NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID and takes them out of the environment. Call once, before
+    /// another thread may look at that.
     ///
     /// - Throws: `configuration_invalid` for an address that is neither a path nor an abstract name, or a watchdog time
     ///   that is no positive number.

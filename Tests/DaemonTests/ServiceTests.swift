@@ -1,0 +1,107 @@
+// The daemon while something stands still: its disk, a worker, itself; and when its sockets fail.
+
+import Diagnostics
+import Foundation
+import Glibc
+import Logging
+import Testing
+
+@testable import Control
+@testable import Daemon
+
+@Suite(
+    "The daemon while something stands still", .serialized,
+    .enabled(if: TestModel.isThere, "needs a model bundle: make models, or MEMVP_TEST_BUNDLE"))
+struct ServiceTests {
+    @Test("systemd's watchdog is fed while the daemon's actor stands still")
+    func watchdog() async throws {
+        let place = try Workplace()
+        let manager = try Manager("\(place.root)/run/notify")
+        let service = try Service(
+            place, Surroundings(notifier: try manager.notifier(watchdog: 20_000), sockets: [:]))
+        #expect(await offPool { manager.hears("READY=1") })
+        let standstill = Standstill()
+        async let isFed = offPool { () -> Bool in
+            defer { standstill.go() }
+            guard standstill.hasBegun() else { return false }
+            // What comes from here on was sent while nothing of the actor's could run.
+            _ = manager.drain()
+            return (0..<3).allSatisfy { _ in manager.hears("WATCHDOG=1") }
+        }
+        await service.daemon.hold(standstill)
+        #expect(await isFed)
+        service.send(.end)
+        #expect(await service.end() == nil)
+    }
+
+    @Test("a look at the outbox that does not come back holds up neither the daemon nor the answer about its health")
+    func outbox() async throws {
+        let place = try Workplace()
+        let standstill = Standstill()
+        var surroundings = try Surroundings.none()
+        surroundings.outbox = OutboxLook(patience: .milliseconds(1)) { _ in
+            standstill.stand()
+            return "is not writable"
+        }
+        let daemon = try DaemonService(
+            place.effective, mode: .once, log: Logger(label: "test") { _ in Lines() }, surroundings)
+        let health = Task { await daemon.health() }
+        #expect(await offPool { standstill.hasBegun() })
+        #expect(await ends { _ = await daemon.status() })
+        #expect(await ends { _ = await health.value })
+        standstill.go()
+        // As of the last look that came back, which is none.
+        #expect(await health.value.checks.first { $0.name == "outbox" }?.ok == true)
+    }
+
+    @Test("a textfile that cannot be written to its end holds up the daemon no more")
+    func textfile() async throws {
+        let place = try Workplace("metrics: {textfile: ROOT/run/memvpd.prom}")
+        let standstill = Standstill()
+        var surroundings = try Surroundings.none()
+        surroundings.writeTextfile = { _, _ in standstill.stand() }
+        let service = try Service(place, surroundings)
+        #expect(await offPool { standstill.hasBegun() })
+        #expect(await ends { _ = await service.daemon.status() })
+        #expect(await ends { _ = await service.daemon.metrics() })
+        standstill.go()
+        service.send(.end)
+        #expect(await service.end() == nil)
+    }
+
+    @Test("a stop in the middle of a reload is told at once, and after it nothing says that the daemon is ready")
+    func stopWhileReloading() async throws {
+        let place = try Workplace()
+        let manager = try Manager("\(place.root)/run/notify")
+        let service = try Service(place, Surroundings(notifier: try manager.notifier(), sockets: [:]))
+        #expect(await offPool { manager.hears("READY=1") })
+        // The reload makes buffers on the worker's thread, and waits for that.
+        let standstill = Standstill()
+        let held = Task { await service.daemon.holdWorker(standstill) }
+        #expect(await offPool { standstill.hasBegun() })
+        service.send(.reload)
+        #expect(await offPool { manager.hears("RELOADING=1") })
+        service.send(.end)
+        #expect(await offPool { manager.hears("STOPPING=1") })
+        standstill.go()
+        await held.value
+        #expect(await service.end() == nil)
+        #expect(!manager.drain().contains { $0.hasPrefix("READY=1") })
+    }
+
+    @Test("sockets that cannot be served end the run with their fault, after which systemd starts another")
+    func sockets() async throws {
+        let place = try Workplace()
+        let socket = try ListeningSocket.bind(.control, path: "\(place.root)/run/control.sock")
+        // Somebody else has its descriptor by now.
+        let descriptor = try #require(socket.take())
+        defer { close(descriptor) }
+        let nobody = try Surroundings.none()
+        let service = try Service(place, Surroundings(notifier: nobody.notifier, sockets: [.control: socket]))
+        let isOver = await ends { _ = await service.end() }
+        service.send(.end)
+        let fault = await service.end()
+        #expect(isOver)
+        #expect(fault?.cause == "is served already" && fault?.code.exitCode == .software)
+    }
+}
