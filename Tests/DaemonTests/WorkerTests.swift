@@ -75,47 +75,38 @@ struct WorkerTests {
 
     @Test("a job that the model computes no number for is an explained error, filed as one, and no answer")
     func withoutNumber() async throws {
-        let place = try Workplace()
-        try place.drop("a.png")
-        let bench = try Bench(place)
-        try await bench.run {
-            let jobs = await bench.spool.nextJobs(atMost: 1)
-            let job = try #require(jobs.first)
-            let flight = ModelWorker.Flight(
-                job: job, image: AnswerDocument.File(job.image), warnings: [], started: job.claimedAt, jpeg: .zero)
-            let set = AnswerSet(
-                answers: [], times: StageTimes(), promptTokens: 1, generatedTokens: 0,
-                failure: Failure(.modelInvalid, "b: adapter a", "computes no number"))
-            await bench.worker.commit(flight, set)
-            let data = try Data(contentsOf: URL(filePath: "\(place.root)/outbox/a.json"))
-            let outcome = try #require(try JSONSerialization.jsonObject(with: data) as? [String: Any])
-            let error = try #require(outcome["error"] as? [String: String])
-            #expect(outcome["status"] as? String == "error" && error["code"] == "model_invalid")
-            #expect((outcome["image"] as? [String: String])?["file"] == "a.png")
-            #expect(FileManager.default.fileExists(atPath: "\(place.root)/failed/\(job.id)/reason.json"))
-        }
+        let failure = Failure(.modelInvalid, "b: adapter a", "computes no number", hint: "Use another.")
+        try await expectError(
+            "model_invalid", "Use another.",
+            of: AnswerSet(answers: [], times: StageTimes(), promptTokens: 1, generatedTokens: 0, failure: failure))
     }
 
     @Test("an answer that has no JSON form is an explained error, filed as one, and no answer")
     func unwritable() async throws {
+        let answer = Answer(
+            id: "a", task: .caption, prompt: "p", text: "t", confidence: .nan, finish: "stop", adapter: "captions",
+            tokens: [])
+        try await expectError(
+            "internal_error", "Report it",
+            of: AnswerSet(answers: [answer], times: StageTimes(), promptTokens: 1, generatedTokens: 1))
+    }
+
+    /// What a worker makes of a job that ends with `set`.
+    private func expectError(_ code: String, _ hint: String, of set: AnswerSet) async throws {
         let place = try Workplace()
         try place.drop("a.png")
         let bench = try Bench(place)
         try await bench.run {
             let jobs = await bench.spool.nextJobs(atMost: 1)
             let job = try #require(jobs.first)
-            let answer = Answer(
-                id: "a", task: .caption, prompt: "p", text: "t", confidence: .nan, finish: "stop", adapter: "captions",
-                tokens: [])
             let flight = ModelWorker.Flight(
                 job: job, image: AnswerDocument.File(job.image), warnings: [], started: job.claimedAt, jpeg: .zero)
-            await bench.worker.commit(
-                flight, AnswerSet(answers: [answer], times: StageTimes(), promptTokens: 1, generatedTokens: 1))
+            await bench.worker.commit(flight, set)
             let data = try Data(contentsOf: URL(filePath: "\(place.root)/outbox/a.json"))
             let outcome = try #require(try JSONSerialization.jsonObject(with: data) as? [String: Any])
             let error = try #require(outcome["error"] as? [String: String])
-            #expect(outcome["status"] as? String == "error" && error["code"] == "internal_error")
-            #expect(error["hint"]?.contains("Report it") == true)
+            #expect(outcome["status"] as? String == "error" && error["code"] == code)
+            #expect(error["hint"]?.contains(hint) == true)
             #expect((outcome["image"] as? [String: String])?["file"] == "a.png")
             #expect(FileManager.default.fileExists(atPath: "\(place.root)/failed/\(job.id)/reason.json"))
         }

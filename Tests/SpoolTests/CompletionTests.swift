@@ -8,16 +8,8 @@ import Testing
 @testable import Spool
 
 @Suite(.serialized) struct CompletionTests {
-    private func started(
-        _ sandbox: Sandbox = Sandbox(), adjust: @Sendable (inout SpoolConfiguration) -> Void = { _ in }
-    ) async throws -> Bench {
-        let bench = try Bench(sandbox, adjust: adjust)
-        try await bench.start()
-        return bench
-    }
-
     @Test func aPhotoAloneGetsTheDefaultTaskAfterTheGrace() async throws {
-        let bench = try await started()
+        let bench = try await Bench.started()
         bench.sandbox.drop("photo.jpg", photo("a"))
         await bench.settle()
         #expect(await bench.spool.takeJobs(atMost: 8).isEmpty)
@@ -34,14 +26,14 @@ import Testing
     }
 
     @Test func movedInIsTakenAtOnceWhateverItsEnd() async throws {
-        let bench = try await started { $0.pairing.grace = .zero }
+        let bench = try await Bench.started { $0.pairing.grace = .zero }
         bench.sandbox.moveIn("a.jpg", [1, 2, 3])
         await bench.settle()
         #expect(await bench.spool.takeJobs(atMost: 1).count == 1)
     }
 
     @Test func closedWithoutAnEndMarkerSettles() async throws {
-        let bench = try await started { $0.pairing.grace = .zero }
+        let bench = try await Bench.started { $0.pairing.grace = .zero }
         bench.sandbox.drop("a.jpg", [0xFF, 0xD8, 1])
         await bench.pass(.milliseconds(1900))
         #expect(await bench.spool.takeJobs(atMost: 1).isEmpty)
@@ -50,7 +42,7 @@ import Testing
     }
 
     @Test func aSlowWriterIsNotInterrupted() async throws {
-        let bench = try await started { $0.pairing.grace = .zero }
+        let bench = try await Bench.started { $0.pairing.grace = .zero }
         let whole = photo("slow", size: 40)
         let writer = bench.sandbox.open("a.jpg")
         for part in stride(from: 0, to: whole.count, by: 16) {
@@ -67,7 +59,7 @@ import Testing
     }
 
     @Test func aWriterWhoNeverClosesIsWaitedForOnlySoLong() async throws {
-        let bench = try await started { ($0.pairing.grace, $0.writingTimeout) = (.zero, .seconds(60)) }
+        let bench = try await Bench.started { ($0.pairing.grace, $0.writingTimeout) = (.zero, .seconds(60)) }
         let writer = bench.sandbox.open("a.jpg")
         let unwritten = bench.sandbox.open("b.jpg")
         writer.write(photo("open"))
@@ -81,7 +73,7 @@ import Testing
     }
 
     @Test func afterLostEventsAWriterIsHeldAgainOnceItWrites() async throws {
-        let bench = try await started { $0.pairing.grace = .zero }
+        let bench = try await Bench.started { $0.pairing.grace = .zero }
         let writer = bench.sandbox.open("a.jpg")
         writer.write([0xFF, 0xD8])
         await bench.settle()
@@ -107,7 +99,7 @@ import Testing
 
     @Test func aFileThatIsLinkedInWithoutANameBeforeIsTaken() async throws {
         // open(2) with O_TMPFILE, then linkat(2): IN_CREATE, and neither a write nor a close is ever seen.
-        let bench = try await started { $0.pairing.grace = .zero }
+        let bench = try await Bench.started { $0.pairing.grace = .zero }
         let flags = O_WRONLY | O_CLOEXEC | 0o20_200_000
         let descriptor = unsafe Glibc.open(bench.sandbox.inbox, flags, 0o644)
         try #require(descriptor >= 0)
@@ -122,7 +114,7 @@ import Testing
     }
 
     @Test func aRewrittenFileIsTakenInItsLastForm() async throws {
-        let bench = try await started()
+        let bench = try await Bench.started()
         bench.sandbox.drop("a.jpg", photo("first"))
         await bench.pass(.milliseconds(500))
         let writer = bench.sandbox.open("a.jpg")
@@ -141,7 +133,7 @@ import Testing
         let sandbox = Sandbox()
         let writer = sandbox.open("a.jpg")
         writer.write(photo("begin"))
-        let bench = try await started(sandbox) { $0.pairing.grace = .zero }
+        let bench = try await Bench.started(sandbox) { $0.pairing.grace = .zero }
         // Of what was there at the start no writer is known: it stands still, and is taken.
         await bench.pass(.seconds(2))
         #expect(await bench.spool.jobs().map(\.state) == [.queued])
@@ -179,7 +171,7 @@ import Testing
     }
 
     @Test func anEarlyEndIsReadTwiceIfItWasTakenAtOnce() async throws {
-        let bench = try await started { $0.pairing.grace = .zero }
+        let bench = try await Bench.started { $0.pairing.grace = .zero }
         bench.sandbox.moveIn("a.jpg", [0xFF, 0xD8, 1])
         await bench.settle()
         let jobs = await bench.spool.takeJobs(atMost: 1)
@@ -195,7 +187,7 @@ import Testing
 
     /// A hard link made of a file elsewhere: IN_CREATE, and never a close.
     @Test func aHardLinkIsTakenAndItsOtherNameStays() async throws {
-        let bench = try await started()
+        let bench = try await Bench.started()
         let source = bench.sandbox.root + "/source.jpg"
         try Data(photo("a")).write(to: URL(fileURLWithPath: source))
         try FileManager.default.linkItem(atPath: source, toPath: bench.sandbox.inbox + "/a.jpg")

@@ -8,18 +8,10 @@ import Testing
 @testable import Spool
 
 @Suite(.serialized) struct IntakeTests {
-    private func started(
-        _ sandbox: Sandbox = Sandbox(), adjust: @Sendable (inout SpoolConfiguration) -> Void = { _ in }
-    ) async throws -> Bench {
-        let bench = try Bench(sandbox, adjust: adjust)
-        try await bench.start()
-        return bench
-    }
-
     // MARK: Orders
 
     @Test func aSpecFirstMeansNoWait() async throws {
-        let bench = try await started()
+        let bench = try await Bench.started()
         bench.sandbox.drop("photo.yaml", text: "priority: 3")
         await bench.settle()
         #expect(await bench.spool.snapshot().waiting.first?.reason == "waiting for a photo of its stem")
@@ -37,14 +29,14 @@ import Testing
         sandbox.drop("b.yaml", text: "task: caption")
         sandbox.drop("b.jpg", photo("b"))
         sandbox.drop("half.jpg", [0xFF])
-        let bench = try await started(sandbox)
+        let bench = try await Bench.started(sandbox)
         try await bench.finish()
         #expect(await bench.books == ["a.json: ok", "b.json: ok", "half.json: corrupt_image"])
         #expect(await bench.read.first { $0.name == "b.json" }?.outcome.spec == "b.yaml")
     }
 
     @Test func aSpecDroppedWhileStoppedStillJoinsAQueuedPhoto() async throws {
-        let bench = try await started()
+        let bench = try await Bench.started()
         bench.sandbox.drop("a.jpg", photo("a"))
         await bench.pass(.seconds(1))
         #expect(await bench.spool.jobs().map(\.state) == [.queued])
@@ -57,7 +49,7 @@ import Testing
     }
 
     @Test func twoHundredAtOnce() async throws {
-        let bench = try await started()
+        let bench = try await Bench.started()
         for number in 0..<200 {
             switch number % 4 {
             case 0: bench.sandbox.moveIn("p\(number).jpg", photo("\(number)"))
@@ -74,7 +66,7 @@ import Testing
     }
 
     @Test func aFullSpoolLeavesDropsInTheInbox() async throws {
-        let bench = try await started { $0.limits.jobs = 3 }
+        let bench = try await Bench.started { $0.limits.jobs = 3 }
         for number in 0..<8 { bench.sandbox.drop("p\(number).jpg", photo("\(number)")) }
         await bench.pass(.seconds(2))
         #expect(await bench.spool.jobs().count == 3)
@@ -93,7 +85,7 @@ import Testing
             Array(repeating: 0x78, count: 251) + Array(".jpg".utf8),
         ] as [[UInt8]])
     func oddNames(_ bytes: [UInt8]) async throws {
-        let bench = try await started()
+        let bench = try await Bench.started()
         bench.sandbox.drop(bytes, photo("odd"))
         let name = try #require(FileName(bytes))
         try await bench.finish()
@@ -108,7 +100,7 @@ import Testing
     }
 
     @Test func outcomesNeverOverwrite() async throws {
-        let bench = try await started()
+        let bench = try await Bench.started()
         for round in 0..<3 {
             bench.sandbox.drop("a.jpg", photo("\(round)"))
             await bench.pass(.seconds(1))
@@ -118,7 +110,7 @@ import Testing
     }
 
     @Test func filesInTheMakingAndDirectoriesStay() async throws {
-        let bench = try await started()
+        let bench = try await Bench.started()
         for name in [".hidden.jpg", "a.jpg.part", "b.tmp", "c.crdownload", "d.jpg~"] {
             bench.sandbox.drop(name, photo(name))
         }

@@ -8,16 +8,8 @@ import Testing
 @testable import Spool
 
 @Suite(.serialized) struct RefusalTests {
-    private func started(
-        _ sandbox: Sandbox = Sandbox(), adjust: @Sendable (inout SpoolConfiguration) -> Void = { _ in }
-    ) async throws -> Bench {
-        let bench = try Bench(sandbox, adjust: adjust)
-        try await bench.start()
-        return bench
-    }
-
     @Test func oddFilesAreNeverOpened() async throws {
-        let bench = try await started()
+        let bench = try await Bench.started()
         _ = unsafe symlink("/etc/passwd", bench.sandbox.inbox + "/link.jpg")
         _ = unsafe mkfifo(bench.sandbox.inbox + "/pipe.jpg", 0o644)
         try await bench.finish()
@@ -36,7 +28,7 @@ import Testing
         "imgae: a.jpg", "",
     ])
     func refusedSpecsTakeThePhotoDown(_ text: String) async throws {
-        let bench = try await started()
+        let bench = try await Bench.started()
         bench.sandbox.drop("a.yaml", text: text)
         await bench.pass(.seconds(3))
         #expect(await bench.spool.snapshot().waiting.first?.reason.contains("refused") == true)
@@ -48,7 +40,7 @@ import Testing
     }
 
     @Test func aHugeSpecIsNotRead() async throws {
-        let bench = try await started()
+        let bench = try await Bench.started()
         bench.sandbox.drop("a.yaml", [UInt8](repeating: 0x20, count: 2 << 20))
         bench.sandbox.drop("a.jpg", photo("a"))
         try await bench.finish()
@@ -57,7 +49,7 @@ import Testing
     }
 
     @Test func aHugeImageIsNotRead() async throws {
-        let bench = try await started { $0.limits.imageBytes = 1000 }
+        let bench = try await Bench.started { $0.limits.imageBytes = 1000 }
         let writer = bench.sandbox.open("a.jpg")
         _ = unsafe truncate(bench.sandbox.inbox + "/a.jpg", 4 << 30)
         writer.close()
@@ -66,7 +58,7 @@ import Testing
     }
 
     @Test func aPairOfAnOddFileIsOneError() async throws {
-        let bench = try await started()
+        let bench = try await Bench.started()
         bench.sandbox.drop("a.gif", [1, 2, 3])
         bench.sandbox.drop("a.yaml", text: "task: caption")
         try await bench.finish()
@@ -75,7 +67,7 @@ import Testing
     }
 
     @Test func aSpecWhosePhotoNeverComes() async throws {
-        let bench = try await started()
+        let bench = try await Bench.started()
         bench.sandbox.drop("a.yaml", text: "image: b.jpg")
         await bench.pass(.seconds(3599), pace: .seconds(60))
         #expect(await bench.books.isEmpty)
@@ -85,7 +77,7 @@ import Testing
     }
 
     @Test func aLateSpecNamesTheOutcome() async throws {
-        let bench = try await started()
+        let bench = try await Bench.started()
         bench.sandbox.drop("a.jpg", photo("a"))
         await bench.pass(.seconds(1))
         try await bench.workAll()
@@ -96,7 +88,7 @@ import Testing
     }
 
     @Test func aLateSpecIsKnownAfterARestartToo() async throws {
-        let bench = try await started()
+        let bench = try await Bench.started()
         bench.sandbox.drop("a.jpg", photo("a"))
         await bench.pass(.seconds(1))
         try await bench.workAll()
@@ -107,7 +99,7 @@ import Testing
     }
 
     @Test func aSpecThatComesWhileThePhotoIsAnsweredWaitsForTheEnd() async throws {
-        let bench = try await started()
+        let bench = try await Bench.started()
         bench.sandbox.drop("a.jpg", photo("a"))
         await bench.pass(.seconds(1))
         let job = try #require(await bench.spool.takeJobs(atMost: 1).first)

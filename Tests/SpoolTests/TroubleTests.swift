@@ -10,14 +10,6 @@ import Testing
 @testable import Spool
 
 @Suite(.serialized) struct TroubleTests {
-    private func started(
-        _ sandbox: Sandbox = Sandbox(), adjust: @Sendable (inout SpoolConfiguration) -> Void = { _ in }
-    ) async throws -> Bench {
-        let bench = try Bench(sandbox, adjust: adjust)
-        try await bench.start()
-        return bench
-    }
-
     // MARK: Directories
 
     @Test(arguments: ["spool", "outbox", "failed", "done"])
@@ -48,7 +40,7 @@ import Testing
     }
 
     @Test func twoDaemonsCannotShareASpool() async throws {
-        let bench = try await started()
+        let bench = try await Bench.started()
         let failure = #expect(throws: Failure.self) { try Bench(bench.sandbox) }
         #expect(failure?.code == .unavailable)
         await bench.spool.close()
@@ -56,7 +48,7 @@ import Testing
     }
 
     @Test func jobsDoNotWaitForAnInboxThatIsAway() async throws {
-        let bench = try await started()
+        let bench = try await Bench.started()
         bench.sandbox.drop("a.jpg", photo("a"))
         await bench.pass(.seconds(1))
         Sandbox.move(bench.sandbox.inbox, bench.sandbox.inbox + "-away")
@@ -79,7 +71,7 @@ import Testing
     // MARK: The outbox
 
     @Test func anOutboxThatIsAwayHoldsOutcomesBack() async throws {
-        let bench = try await started()
+        let bench = try await Bench.started()
         bench.sandbox.drop("a.jpg", photo("a"))
         await bench.pass(.seconds(1))
         Sandbox.move(bench.sandbox.outbox, bench.sandbox.outbox + "-away")
@@ -99,7 +91,7 @@ import Testing
     }
 
     @Test func anOutboxThatWasMovedAwayIsTheOutboxNoMore() async throws {
-        let bench = try await started()
+        let bench = try await Bench.started()
         let outbox = bench.sandbox.outbox
         bench.sandbox.drop("a.jpg", photo("a"))
         try await bench.finish()
@@ -166,7 +158,7 @@ import Testing
         let sandbox = Sandbox()
         _ = unsafe chown(sandbox.outbox, 0, 4242)
         _ = unsafe chmod(sandbox.outbox, 0o2750)
-        let bench = try await started(sandbox)
+        let bench = try await Bench.started(sandbox)
         bench.sandbox.drop("a.jpg", photo("a"))
         bench.sandbox.drop("b.gif", [1])
         try await bench.finish()
@@ -202,7 +194,7 @@ import Testing
 
     @Test(.enabled(if: Sandbox.hasTwoFileSystems, "needs /dev/shm and /tmp on two file systems"))
     func anInboxElsewhereLeavesNothingBehind() async throws {
-        let bench = try await started(Sandbox(.inboxElsewhere))
+        let bench = try await Bench.started(Sandbox(.inboxElsewhere))
         bench.sandbox.drop("a.jpg", photo("a"))
         bench.sandbox.drop("b.yaml", text: "priority: 1")
         bench.sandbox.drop("b.jpg", photo("b"))
@@ -216,7 +208,7 @@ import Testing
 
     @Test(.enabled(if: Sandbox.hasTwoFileSystems, "needs /dev/shm and /tmp on two file systems"))
     func whatCannotBeCopiedStaysAndTheOutcomeSaysWhere() async throws {
-        let bench = try await started(Sandbox(.inboxElsewhere)) { $0.limits.imageBytes = 100 }
+        let bench = try await Bench.started(Sandbox(.inboxElsewhere)) { $0.limits.imageBytes = 100 }
         _ = unsafe mkfifo(bench.sandbox.inbox + "/pipe.jpg", 0o644)
         bench.sandbox.drop("huge.jpg", photo("h", size: 200))
         try await bench.finish()
@@ -240,7 +232,7 @@ import Testing
         let trap = sandbox.otherRoot + "/trap"
         _ = unsafe mkdir(trap, 0o700)
         _ = unsafe symlink(trap, sandbox.inbox + "/.memvpd")
-        let bench = try await started(sandbox)
+        let bench = try await Bench.started(sandbox)
         bench.sandbox.drop("a.jpg", photo("a"))
         await bench.pass(.seconds(5))
         #expect(await bench.spool.snapshot().intakeTrouble?.code == .permissionDenied)
@@ -255,7 +247,7 @@ import Testing
     @Test func aForeignPlaceBesideAnOrdinaryInboxDisturbsNobody() async throws {
         let sandbox = Sandbox()
         sandbox.drop(".memvpd", [1])
-        let bench = try await started(sandbox)
+        let bench = try await Bench.started(sandbox)
         bench.sandbox.drop("a.jpg", photo("a"))
         try await bench.finish()
         #expect(await bench.books == ["a.json: ok"])
@@ -263,7 +255,7 @@ import Testing
 
     @Test(.enabled(if: Sandbox.hasTwoFileSystems, "needs /dev/shm and /tmp on two file systems"))
     func anOutboxElsewhereShowsOnlyWholeDocuments() async throws {
-        let bench = try await started(Sandbox(.outboxElsewhere))
+        let bench = try await Bench.started(Sandbox(.outboxElsewhere))
         bench.sandbox.drop("a.jpg", photo("a"))
         bench.sandbox.drop("a.jpeg", photo("b"))
         try await bench.finish()

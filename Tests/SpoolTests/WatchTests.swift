@@ -8,16 +8,8 @@ import Testing
 @testable import Spool
 
 @Suite(.serialized) struct WatchTests {
-    private func started(
-        _ sandbox: Sandbox = Sandbox(), adjust: @Sendable (inout SpoolConfiguration) -> Void = { _ in }
-    ) async throws -> Bench {
-        let bench = try Bench(sandbox, adjust: adjust)
-        try await bench.start()
-        return bench
-    }
-
     @Test func lostEventsAreMadeUpForByAScan() async throws {
-        let bench = try await started { $0.scanInterval = .seconds(100_000) }
+        let bench = try await Bench.started { $0.scanInterval = .seconds(100_000) }
         // More than the kernel queues, and the drop among what is lost.
         for _ in 0..<9000 {
             Sandbox.move(bench.sandbox.inbox + "/.a", bench.sandbox.inbox + "/.b")
@@ -31,7 +23,7 @@ import Testing
     }
 
     @Test func aPolledInboxWorksWithoutEvents() async throws {
-        let bench = try await started { $0.watch = .poll }
+        let bench = try await Bench.started { $0.watch = .poll }
         guard case .polled(let reason)? = await bench.spool.snapshot().watched.first?.method else {
             Issue.record("the inbox is not polled")
             return
@@ -72,7 +64,7 @@ import Testing
 
     /// The event is read by somebody else, so that nothing but the scan without a cause can find the drop.
     @Test func aMissedEventIsFoundByTheNextScan() async throws {
-        let bench = try await started { $0.scanInterval = .seconds(60) }
+        let bench = try await Bench.started { $0.scanInterval = .seconds(60) }
         bench.sandbox.moveIn("a.jpg", photo("a"))
         let watch = try #require(await bench.spool.watch.inotify)
         #expect(try watch.read().names.contains { $0.name.description == "a.jpg" })
@@ -85,7 +77,7 @@ import Testing
     }
 
     @Test func anInboxThatGoesAndComesBack() async throws {
-        let bench = try await started()
+        let bench = try await Bench.started()
         Sandbox.move(bench.sandbox.inbox, bench.sandbox.inbox + "-away")
         await bench.settle()
         guard case .unavailable? = await bench.spool.snapshot().watched.first?.method else {

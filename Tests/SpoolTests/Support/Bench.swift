@@ -205,6 +205,15 @@ actor Bench {
 
     // MARK: Lives
 
+    /// A spool that has recovered and looked around.
+    static func started(
+        _ sandbox: Sandbox = Sandbox(), adjust: @Sendable (inout SpoolConfiguration) -> Void = { _ in }
+    ) async throws -> Bench {
+        let bench = try Bench(sandbox, adjust: adjust)
+        try await bench.start()
+        return bench
+    }
+
     /// Recovers and looks around, as a daemon does at its start.
     func start() async throws {
         try await spool.recover()
