@@ -1,13 +1,15 @@
 // `memvpctl show JOB` and `memvpctl explain JOB`: one job for people.
 
+internal import Diagnostics
+
 /// Draws `JobDocument`.
 public enum JobView {
     /// Everything about the job, ended by a line feed; `now` gives ages their end.
     public static func render(_ job: JobDocument, now: Timestamp = .now) -> String {
         let entry = job.entry
-        var text = TextLayout.paragraph("job", TextLayout.harmless(entry.job ?? "-"))
+        var text = TextLayout.paragraph("job", (entry.job ?? "-").harmless)
         text += TextLayout.paragraph(
-            "state", TextLayout.harmless("\(entry.state), \(QueueView.age(entry.since, now)) old"))
+            "state", "\(entry.state), \(QueueView.age(entry.since, now)) old".harmless)
         let fields: [(String, String?)] = [
             ("image", entry.image?.text), ("spec", entry.spec?.text),
             (job.error == nil ? "answer" : "outcome", job.answer?.text), ("retry of", job.retryOf),
@@ -17,20 +19,20 @@ public enum JobView {
             ("strikes", job.strikes == 0 ? nil : "\(job.strikes)"),
         ]
         for (label, value) in fields {
-            if let value { text += TextLayout.paragraph(label, TextLayout.harmless(value)) }
+            if let value { text += TextLayout.paragraph(label, value.harmless) }
         }
         if let error = job.error { text += Self.error(error, label: "error") }
         if !job.timing.isEmpty {
             let known = Stage.allCases.map(\.rawValue)
             let names = known.filter { job.timing[$0] != nil } + job.timing.keys.filter { !known.contains($0) }.sorted()
             let times = names.map { "\($0) \(TextLayout.time(seconds: (job.timing[$0] ?? 0) / 1000))" }
-            text += TextLayout.paragraph("time", TextLayout.harmless(times.joined(separator: ", ")))
+            text += TextLayout.paragraph("time", times.joined(separator: ", ").harmless)
         }
         if !job.history.isEmpty {
             let rows = job.history.map { event in
                 [
-                    event.at.description, TextLayout.cut(TextLayout.harmless(event.event), to: 16),
-                    TextLayout.harmless(event.note ?? ""),
+                    event.at.description, TextLayout.cut(event.event.harmless, to: 16),
+                    (event.note ?? "").harmless,
                 ]
             }
             text += "\n" + TextLayout.table(rows)
@@ -40,13 +42,13 @@ public enum JobView {
 
     /// What the job's state means and what comes next.
     public static func explanation(_ job: JobDocument) -> String {
-        TextLayout.paragraph("", TextLayout.harmless(job.explanation), indent: 0)
+        TextLayout.paragraph("", job.explanation.harmless, indent: 0)
     }
 
     /// An error's code, message and hint.
     static func error(_ error: ErrorDetail, label: String) -> String {
-        var text = TextLayout.paragraph(label, TextLayout.harmless("\(error.code.text): \(error.message)"))
-        if !error.hint.isEmpty { text += TextLayout.paragraph("", TextLayout.harmless(error.hint)) }
+        var text = TextLayout.paragraph(label, "\(error.code.text): \(error.message)".harmless)
+        if !error.hint.isEmpty { text += TextLayout.paragraph("", error.hint.harmless) }
         return text
     }
 }

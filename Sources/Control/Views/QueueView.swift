@@ -9,9 +9,9 @@ public enum QueueView {
         guard !queue.jobs.isEmpty else { return empty(state, held: queue.held) }
         let rows = queue.jobs.map { entry in
             [
-                TextLayout.cut(TextLayout.harmless(entry.job ?? "-"), to: 32),
-                TextLayout.cut(TextLayout.harmless(entry.state), to: 10), age(entry.since, now),
-                TextLayout.harmless(entry.image?.text ?? entry.spec?.text ?? "-"),
+                TextLayout.cut((entry.job ?? "-").harmless, to: 32),
+                TextLayout.cut(entry.state.harmless, to: 10), age(entry.since, now),
+                (entry.image?.text ?? entry.spec?.text ?? "-").harmless,
             ]
         }
         let lines = TextLayout.table([["job", "state", "age", "file"]] + rows, right: [2]).split(separator: "\n")
@@ -19,7 +19,7 @@ public enum QueueView {
         for (entry, line) in zip(queue.jobs, lines.dropFirst()) {
             table += line + "\n"
             var notes = entry.priority == 0 ? [] : ["priority \(entry.priority)"]
-            if let note = entry.note { notes.append(TextLayout.harmless(note)) }
+            if let note = entry.note { notes.append(note.harmless) }
             if !notes.isEmpty { table += TextLayout.paragraph("", notes.joined(separator: ", "), indent: 4) }
         }
         var facts = [TextLayout.plural(queue.total, "job")]
@@ -40,7 +40,7 @@ public enum QueueView {
             case .waiting: "No file waits in the inbox."
             case .answered: "No outcome waits to be published; jobs that have ended are not in the queue."
             case .failed: "No failed job is kept."
-            default: "No job is \(TextLayout.harmless(state))."
+            default: "No job is \(state.harmless)."
             }
         return held ? "\(fact) The queue is held.\n" : "\(fact)\n"
     }

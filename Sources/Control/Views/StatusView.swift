@@ -2,6 +2,8 @@
 //
 // Invariant: whatever the document holds, a newer daemon's too, there is a text for it; unknown states come after the known.
 
+internal import Diagnostics
+
 /// Draws `StatusDocument` for the terminal.
 public enum StatusView {
     /// The text, ended by a line feed; `now` gives ages their end.
@@ -12,12 +14,12 @@ public enum StatusView {
         if let error = status.lastError { sections.append(lastError(error, now)) }
         if let troubles = status.troubles, !troubles.isEmpty {
             sections.append(
-                troubles.map { TextLayout.paragraph("trouble", TextLayout.harmless("\($0.message). \($0.hint)")) }
+                troubles.map { TextLayout.paragraph("trouble", "\($0.message). \($0.hint)".harmless) }
                     .joined())
         }
         if !status.warnings.isEmpty {
             sections.append(
-                status.warnings.map { TextLayout.paragraph("warning", TextLayout.harmless($0)) }.joined())
+                status.warnings.map { TextLayout.paragraph("warning", $0.harmless) }.joined())
         }
         return sections.joined(separator: "\n")
     }
@@ -27,20 +29,19 @@ public enum StatusView {
         var text = TextLayout.paragraph(
             "memvpd",
             [
-                TextLayout.harmless(status.state), "version \(TextLayout.harmless(daemon.version))",
+                status.state.harmless, "version \(daemon.version.harmless)",
                 "up \(TextLayout.time(seconds: daemon.uptimeSeconds))", "process \(daemon.processID)",
             ].joined(separator: ", "))
         guard let model = status.model else { return text + TextLayout.paragraph("model", "not loaded") }
         text += TextLayout.paragraph(
             "model",
-            TextLayout.harmless(
-                [
-                    model.name, model.precision, "\(model.kernels) kernels", TextLayout.plural(model.threads, "thread"),
-                    TextLayout.plural(model.workers, "worker"), "batches of \(model.batch)",
-                ].joined(separator: ", ")))
+            [
+                model.name, model.precision, "\(model.kernels) kernels", TextLayout.plural(model.threads, "thread"),
+                TextLayout.plural(model.workers, "worker"), "batches of \(model.batch)",
+            ].joined(separator: ", ").harmless)
         guard !model.adapters.isEmpty else { return text }
         let adapters = model.adapters.sorted { $0.key < $1.key }.map { "\($0.value) for \($0.key)" }
-        return text + TextLayout.paragraph("adapters", TextLayout.harmless(adapters.joined(separator: ", ")))
+        return text + TextLayout.paragraph("adapters", adapters.joined(separator: ", ").harmless)
     }
 
     private static func queue(_ status: StatusDocument) -> String {
@@ -51,7 +52,7 @@ public enum StatusView {
             [["queue   "] + known, [""] + known.map { TextLayout.count(status.queue.jobs[$0] ?? 0) }],
             right: Set(1...known.count))
         if !unknown.isEmpty {
-            let counts = unknown.map { "\(TextLayout.count(status.queue.jobs[$0] ?? 0)) \(TextLayout.harmless($0))" }
+            let counts = unknown.map { "\(TextLayout.count(status.queue.jobs[$0] ?? 0)) \($0.harmless)" }
             text += TextLayout.paragraph("", counts.joined(separator: ", "))
         }
         var facts: [String] = []
@@ -67,7 +68,7 @@ public enum StatusView {
     private static func stages(_ stages: [StatusDocument.StageTime]) -> String {
         let rows = stages.map { stage in
             [
-                TextLayout.cut(TextLayout.harmless(stage.stage), to: 20),
+                TextLayout.cut(stage.stage.harmless, to: 20),
                 TextLayout.time(seconds: stage.p50Milliseconds / 1000),
                 TextLayout.time(seconds: stage.p95Milliseconds / 1000), TextLayout.count(stage.count),
             ]
@@ -81,24 +82,24 @@ public enum StatusView {
             if let jobs = directory.jobs { facts.append(TextLayout.plural(jobs, "job")) }
             if let bytes = directory.bytes { facts.append(TextLayout.bytes(bytes)) }
             return [
-                TextLayout.cut(TextLayout.harmless(directory.role), to: 20),
-                TextLayout.cut(TextLayout.harmless(directory.watch ?? "-"), to: 11),
-                facts.isEmpty ? "-" : facts.joined(separator: ", "), TextLayout.harmless(directory.path),
+                TextLayout.cut(directory.role.harmless, to: 20),
+                TextLayout.cut((directory.watch ?? "-").harmless, to: 11),
+                facts.isEmpty ? "-" : facts.joined(separator: ", "), directory.path.harmless,
             ]
         }
         var text = TextLayout.table([["directory", "watch", "holds", "path"]] + rows)
         for directory in status.directories {
             guard let note = directory.note else { continue }
-            text += TextLayout.paragraph("", TextLayout.harmless("\(directory.role): \(note)"))
+            text += TextLayout.paragraph("", "\(directory.role): \(note)".harmless)
         }
         let ignored = status.inbox.ignored.sorted { $0.key < $1.key }.filter { $0.value != 0 }
         if !ignored.isEmpty {
             let counts = ignored.map { "\(TextLayout.count($0.value)) \($0.key)" }.joined(separator: ", ")
-            text += TextLayout.paragraph("", TextLayout.harmless("inbox: left alone \(counts)"))
+            text += TextLayout.paragraph("", "inbox: left alone \(counts)".harmless)
         }
         if !status.inbox.directories.isEmpty {
             let names = status.inbox.directories.map(\.text).joined(separator: ", ")
-            text += TextLayout.paragraph("", TextLayout.harmless("inbox: directories in it are not read: \(names)"))
+            text += TextLayout.paragraph("", "inbox: directories in it are not read: \(names)".harmless)
         }
         return text + waiting(status.inbox.waiting ?? [])
     }
@@ -107,7 +108,7 @@ public enum StatusView {
         var text = ""
         for file in files.prefix(5) {
             let rest = file.remainingSeconds.map { ", at most \(TextLayout.time(seconds: $0)) more" } ?? ""
-            text += TextLayout.paragraph("", TextLayout.harmless("inbox: \(file.file.text): \(file.reason)\(rest)"))
+            text += TextLayout.paragraph("", "inbox: \(file.file.text): \(file.reason)\(rest)".harmless)
         }
         if files.count > 5 { text += TextLayout.paragraph("", "inbox: more files wait: memvpctl queue") }
         return text
@@ -117,7 +118,7 @@ public enum StatusView {
         var head = ["\(QueueView.age(error.at, now)) ago"]
         if let job = error.job { head.append("job \(job)") }
         if let file = error.file { head.append(file.text) }
-        return TextLayout.paragraph("last error", TextLayout.harmless(head.joined(separator: ", ")))
+        return TextLayout.paragraph("last error", head.joined(separator: ", ").harmless)
             + JobView.error(error.error, label: "")
     }
 }

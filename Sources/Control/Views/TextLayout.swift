@@ -1,4 +1,4 @@
-// Plain text in columns for a terminal of 80: widths, cutting, wrapping, and making foreign text harmless.
+// Plain text in columns for a terminal of 80: widths, cutting, wrapping. Foreign text comes made harmless (`String.harmless`).
 //
 // Invariants: nothing that comes from a file name or a daemon reaches the terminal as a control sequence; no number, however
 // odd, traps.
@@ -9,19 +9,6 @@ enum TextLayout {
     static let columns = 80
 
     // MARK: Text
-
-    /// `text` with control characters and those that turn the writing direction as `\n` or `\u{…}`.
-    static func harmless(_ text: String) -> String {
-        text.unicodeScalars.reduce(into: "") { result, scalar in
-            switch (scalar, scalar.properties.generalCategory) {
-            case ("\n", _): result += "\\n"
-            case ("\t", _): result += "\\t"
-            case (_, .control), (_, .format), (_, .lineSeparator), (_, .paragraphSeparator), (_, .privateUse):
-                result += "\\u{\(String(scalar.value, radix: 16))}"
-            default: result.unicodeScalars.append(scalar)
-            }
-        }
-    }
 
     /// Terminal columns of `text`: East Asian wide characters and pictures take two, combining marks none.
     static func width(_ text: String) -> Int { text.reduce(0) { $0 + width($1) } }
