@@ -220,7 +220,8 @@ import Testing
                 let request = "GET /big HTTP/1.1\r\nHost: m\r\n\r\n"
                 try client.send(String(repeating: request, count: 100))
                 // The server hangs up on us, unread: only that ends this wait.
-                while case .done(0) = SocketBridge.wait(client.descriptor, for: 0, milliseconds: 60_000) {
+                while case .done(0) = SocketBridge.wait(client.descriptor, for: 0, milliseconds: patience.milliseconds)
+                {
                     throw Failure(.unavailable, "server", "does not cut off a client that never reads")
                 }
             }

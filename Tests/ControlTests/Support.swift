@@ -103,12 +103,12 @@ final class RawClient: Sendable {
 
     func finishSending() { _ = shutdown(descriptor, Int32(SHUT_WR)) }
 
-    /// What comes until the server closes, or until `enough`; a silence of a minute is a failed test.
+    /// What comes until the server closes, or until `enough`; a silence beyond `patience` is a failed test.
     func read(until enough: (String) -> Bool = { _ in false }) throws -> String {
         var bytes: [UInt8] = []
         var buffer = [UInt8](repeating: 0, count: 65536)
         while !enough(String(decoding: bytes, as: UTF8.self)) {
-            guard case .done(1) = SocketBridge.wait(descriptor, for: POLLIN, milliseconds: 60_000) else {
+            guard case .done(1) = SocketBridge.wait(descriptor, for: POLLIN, milliseconds: patience.milliseconds) else {
                 throw Failure(.unavailable, "server", "is silent after \(String(decoding: bytes, as: UTF8.self))")
             }
             guard case .done(let count) = SocketBridge.receive(descriptor, into: &buffer), count > 0 else { break }
@@ -153,7 +153,7 @@ func run(_ program: String, _ arguments: [String], input: String = "") async thr
 }
 
 /// What ends a test that hangs: long enough for a machine that does other work beside, so no answer is ever too slow for it.
-let patience = (seconds: "600", duration: Duration.seconds(600))
+let patience = (seconds: "600", milliseconds: Int32(600_000), duration: Duration.seconds(600))
 
 /// curl over the socket: the outsider that says whether this is HTTP.
 func curl(_ path: String, _ arguments: [String]) async throws -> String {

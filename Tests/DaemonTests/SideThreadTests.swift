@@ -66,7 +66,7 @@ struct SideThreadTests {
                 seen.withLock { $0.append("fed") }
                 fed.signal()
             })
-        #expect(await offPool { (0..<3).allSatisfy { _ in fed.wait(timeout: .now() + 60) == .success } })
+        #expect(await offPool { (0..<3).allSatisfy { _ in fed.wait(timeout: .now() + 600) == .success } })
         watchdog.stop()
         let order = seen.withLock { Array($0.prefix(8)) }
         #expect(order == ["asked", "fed", "asked", "fed", "asked", "asked", "asked", "fed"])

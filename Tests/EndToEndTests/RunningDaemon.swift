@@ -292,7 +292,7 @@ final class RunningDaemon {
 
     /// The same for whoever has no hold on the daemon.
     static func wait(_ what: String, until condition: () throws -> Bool) async throws {
-        let deadline = ContinuousClock.now + .seconds(90)
+        let deadline = ContinuousClock.now + .seconds(600)
         while try !condition() {
             guard ContinuousClock.now < deadline else { throw Timeout(description: "no \(what)") }
             try await Task.sleep(for: .milliseconds(50))
