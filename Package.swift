@@ -53,29 +53,34 @@ var targets: [Target] = [
 ]
 targets += library("Diagnostics", [])
 targets += library("Tensor", ["CKernels", "Diagnostics"])
-targets += library("ModelFile", ["Diagnostics", "Tensor"], fixtures: true)
+targets += library("Files", ["Diagnostics"])
+targets += library("ModelFile", ["Diagnostics", "Files", "Tensor"], fixtures: true)
 targets += library("Text", ["Diagnostics", "ModelFile", heap], fixtures: true)
 targets += library("Vision", ["CJPEG", "CPNG", "Diagnostics", "ModelFile", "Tensor"], fixtures: true)
 targets += library("Language", ["Diagnostics", "ModelFile", "Tensor", heap])
-targets += library("Specification", ["CYAML", "Diagnostics"])
+targets += library("Specification", ["CYAML", "Diagnostics", "Files"])
 targets += library("Spool", ["CLinux", "Diagnostics", heap, system])
 targets += library("Control", ["Diagnostics", logging] + nio, fixtures: true)
 targets += library(
-    "MemVP", ["CLinux", "Diagnostics", "Language", "ModelFile", "Specification", "Tensor", "Text", "Vision", crypto],
+    "MemVP",
+    [
+        "CLinux", "Diagnostics", "Files", "Language", "ModelFile", "Specification", "Tensor", "Text", "Vision", crypto,
+    ],
     tests: ["CAllocations"], fixtures: true)
 targets += library(
     "FineTuning",
     [
-        "Diagnostics", "Language", "MemVP", "ModelFile", "Specification", "Tensor", "Text", "Vision", crypto, system,
+        "Diagnostics", "Files", "Language", "MemVP", "ModelFile", "Specification", "Tensor", "Text", "Vision", crypto,
+        system,
     ], fixtures: true)
 targets += library(
     "Daemon",
-    ["Control", "Diagnostics", "MemVP", "ModelFile", "Specification", "Spool", "Tensor", "Vision", logging, system])
+    ["Control", "Diagnostics", "MemVP", "Specification", "Spool", "Tensor", "Vision", logging, system])
 targets += library(
     "Commands",
     [
-        "Control", "Daemon", "Diagnostics", "FineTuning", "Language", "MemVP", "ModelFile", "Specification", "Spool",
-        "Tensor", "Text", "Vision", arguments, logging, system,
+        "Control", "Daemon", "Diagnostics", "Files", "FineTuning", "Language", "MemVP", "ModelFile", "Specification",
+        "Spool", "Tensor", "Text", "Vision", arguments, logging, system,
     ], fixtures: true)
 targets += ["memvpd", "memvpctl", "memvp"].map {
     .executableTarget(name: $0, dependencies: ["Commands"], swiftSettings: swiftSettings)

@@ -6,6 +6,7 @@
 // file changed under the promotion, `model_missing` when there is nothing to roll back to; the writer's failures.
 
 public import Diagnostics
+internal import Files
 internal import FoundationEssentials
 internal import ModelFile
 public import Specification

@@ -5,6 +5,7 @@
 // model.yaml does not name yet, then model.yaml changes hands in one rename, then the old file goes.
 
 public import Diagnostics
+internal import Files
 internal import FoundationEssentials
 internal import ModelFile
 public import Specification

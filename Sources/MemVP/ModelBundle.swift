@@ -5,6 +5,7 @@
 
 internal import Crypto
 public import Diagnostics
+internal import Files
 internal import FoundationEssentials
 public import Language
 internal import ModelFile

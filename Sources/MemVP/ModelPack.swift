@@ -7,6 +7,7 @@
 
 internal import Crypto
 public import Diagnostics
+internal import Files
 internal import FoundationEssentials
 internal import ModelFile
 internal import Specification

@@ -1,4 +1,4 @@
-// Fixed-width little-endian loads and copies out of mapped bytes: with OutputFileBridge.swift the only unsafe code of this module.
+// Fixed-width little-endian loads and copies out of mapped bytes: the only unsafe code of this module.
 //
 // Invariant: every load here is bounds-checked by the standard library and traps when out of range, so parsers go through
 // `ByteCursor`, which bounds each length first and throws. Integers have no invalid bit patterns, so reading one from

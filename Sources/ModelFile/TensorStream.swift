@@ -5,6 +5,7 @@
 // when the caller writes too much or too little; what `OutputFile` throws.
 
 import Diagnostics
+import Files
 
 /// A tensor to be written: its name, element type and row-major shape.
 public struct TensorDeclaration: Sendable, Equatable {

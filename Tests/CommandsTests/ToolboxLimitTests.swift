@@ -138,6 +138,17 @@ struct ToolboxLimitTests {
         let failure = #expect(throws: Failure.self) { try outcomes[0][0].get() }
         #expect(failure?.code == .modelInvalid && failure?.object == "\(model.out): adapter wild")
         #expect((try? outcomes[1][0].get()) != nil)
+
+        let file = "\(model.path)/wild.gguf"
+        try AdapterFile.write(configuration, tensors: tensors, base: bundle.base, name: "wild", to: file)
+        let compute = try Compute(kernels: Kernels.choose(forced: nil), threads: 2)
+        let scorer = try ToolboxCaptionScorer(bundle: bundle, compute: compute, adapter: file)
+        #expect(try scorer.score(captions: ["A rocket ."], image: photo) == [nil])
+        let unscored = #expect(throws: Failure.self) { try scorer.perplexity() }
+        #expect(unscored?.code == .modelInvalid && unscored?.object == "\(model.out): adapter \(file)")
+        let sane = try ToolboxCaptionScorer(bundle: bundle, compute: compute, adapter: nil)
+        _ = try sane.score(captions: ["A rocket ."], image: photo)
+        #expect(try sane.perplexity() > 1)
     }
 
     @Test("a caption beyond the model's context costs itself alone")

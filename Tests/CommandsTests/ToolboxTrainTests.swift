@@ -26,6 +26,14 @@ struct ToolboxTrainTests {
             (["--scale", "inf"], "--scale is inf; it must be a number from -1000000 to 1000000."),
             (["--lambda=-1e7"], "--lambda is -10000000.0; it must be a number from -1000000 to 1000000."),
             (["--samples", "4"], "--samples counts for drawn captions, which only --reward cider draws."),
+            (
+                ["--repeat-penalty", "1"],
+                "--repeat-penalty counts for drawn captions, which only --reward cider draws."
+            ),
+            (
+                ["--reward", "cider", "--repeat-penalty", "nan"],
+                "--repeat-penalty is nan; it must be a number, at least 0."
+            ),
             (["--bleu-weight", "0"], "--bleu-weight counts for drawn captions, which only --reward cider draws."),
             (["--reward", "cider", "--bleu-weight=-1"], "--bleu-weight is -1.0; it must be a number, at least 0."),
             (["--reward", "cider", "--samples", "1"], "--samples is 1; it must be 2 to 64."),

@@ -23,22 +23,24 @@ struct LayoutTests {
     static let allowed: [String: Set<String>] = [
         "Diagnostics": [],
         "Tensor": ["CKernels", "Diagnostics"],
-        "ModelFile": ["Diagnostics", "Tensor"],
+        "Files": ["Diagnostics"],
+        "ModelFile": ["Diagnostics", "Files", "Tensor"],
         "Text": ["Diagnostics", "ModelFile"],
         "Vision": ["CJPEG", "CPNG", "Diagnostics", "ModelFile", "Tensor"],
         "Language": ["Diagnostics", "ModelFile", "Tensor"],
-        "Specification": ["CYAML", "Diagnostics"],
+        "Specification": ["CYAML", "Diagnostics", "Files"],
         "Spool": ["CLinux", "Diagnostics"],
         "Control": ["Diagnostics"],
-        "MemVP": ["CLinux", "Diagnostics", "Language", "ModelFile", "Specification", "Tensor", "Text", "Vision"],
-        "FineTuning": [
-            "Diagnostics", "Language", "MemVP", "ModelFile", "Specification", "Tensor", "Text", "Vision",
+        "MemVP": [
+            "CLinux", "Diagnostics", "Files", "Language", "ModelFile", "Specification", "Tensor", "Text", "Vision",
         ],
-        "Daemon": ["Control", "Diagnostics", "MemVP", "ModelFile", "Specification", "Spool", "Tensor", "Vision"],
+        "FineTuning": [
+            "Diagnostics", "Files", "Language", "MemVP", "ModelFile", "Specification", "Tensor", "Text", "Vision",
+        ],
+        "Daemon": ["Control", "Diagnostics", "MemVP", "Specification", "Spool", "Tensor", "Vision"],
         "Commands": [
-            "Control", "Daemon", "Diagnostics", "FineTuning", "Language", "MemVP", "ModelFile", "Specification",
-            "Spool",
-            "Tensor", "Text", "Vision",
+            "Control", "Daemon", "Diagnostics", "Files", "FineTuning", "Language", "MemVP", "ModelFile",
+            "Specification", "Spool", "Tensor", "Text", "Vision",
         ],
         "memvpd": ["Commands"],
         "memvpctl": ["Commands"],

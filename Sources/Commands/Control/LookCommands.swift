@@ -3,7 +3,7 @@
 internal import ArgumentParser
 internal import Control
 internal import Diagnostics
-internal import ModelFile
+internal import Files
 internal import Specification
 
 struct StatusCommand: ParsableCommand {

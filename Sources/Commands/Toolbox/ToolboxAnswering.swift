@@ -3,8 +3,8 @@
 // Invariant: one record for each request. A failure is that request's record and stops nothing else.
 
 internal import Diagnostics
+internal import Files
 internal import MemVP
-internal import ModelFile
 internal import Specification
 internal import Tensor
 internal import Vision

@@ -2,9 +2,9 @@
 
 internal import ArgumentParser
 internal import Diagnostics
+internal import Files
 internal import FoundationEssentials
 internal import MemVP
-internal import ModelFile
 internal import Specification
 internal import Tensor
 internal import Vision

@@ -3,9 +3,10 @@
 // Invariant: `total` is the sum over answer tokens and end tokens of −ln p(token | image, prompt, tokens before it).
 
 internal import Diagnostics
+internal import Files
+internal import Glibc
 internal import Language
 internal import MemVP
-internal import ModelFile
 internal import Specification
 internal import Tensor
 internal import Text
@@ -29,6 +30,7 @@ final class ToolboxCaptionScorer {
     private let projector: VisualProjector
     private let vision: VisionWorker
     private let adapter: Adapter
+    private let adapterName: String
     private let state: LlamaState
     private let rows: TokenRows
     /// Rows of a sequence that fits into one pass and into the model's context, image tokens among them.
@@ -44,6 +46,7 @@ final class ToolboxCaptionScorer {
         prompt = try template.prompt.parts()
         form = template.form
         self.adapter = try ToolboxModel.adapter(adapter, for: .caption, in: bundle)
+        adapterName = adapter ?? bundle.description.adapters[.caption] ?? ""
         projector = try VisualProjector(adapter: self.adapter, patches: bundle.vision.patches)
         vision = VisionWorker(bundle.vision, compute: compute)
         rows = TokenRows(capacity: 512 + self.adapter.configuration.imageTokens)
@@ -51,6 +54,19 @@ final class ToolboxCaptionScorer {
         state = LlamaState(
             bundle.language.configuration, compute: compute, rows: rows.capacity, logitRows: 64,
             positions: bundle.language.positions, slots: self.adapter.configuration.slots)
+    }
+
+    /// exp of the mean −ln p of what was counted.
+    ///
+    /// - Throws: `model_invalid` where that is no number, or beyond all.
+    func perplexity() throws(Failure) -> Double {
+        let perplexity = exp(total / Double(max(1, tokens)))
+        guard perplexity.isFinite else {
+            throw Failure(
+                .modelInvalid, "\(bundle.path): adapter \(adapterName)", "computes no number for the captions",
+                hint: "The adapter or the model holds values that are too large. Use another, or make it again.")
+        }
+        return perplexity
     }
 
     /// Adds the captions of one image.

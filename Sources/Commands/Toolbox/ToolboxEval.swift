@@ -86,7 +86,7 @@ struct ToolboxEvalPerplexity: ParsableCommand {
         progress.end()
         guard count > 0 else { throw EvaluationOptions(file: data).nothing(bad) }
         let report = ToolboxPerplexityReport(
-            perplexity: exp(scorer.total / Double(max(1, scorer.tokens))), tokens: scorer.tokens, captions: count,
+            perplexity: try scorer.perplexity(), tokens: scorer.tokens, captions: count,
             images: scorer.images, badRows: bad.count, kernels: scorer.kernels, precision: scorer.precision)
         if json {
             try Output.write(ToolboxJSON.line(report))

@@ -5,9 +5,9 @@
 // `usage`; those of OutputFile.
 
 internal import Diagnostics
+internal import Files
 internal import FineTuning
 internal import FoundationEssentials
-internal import ModelFile
 
 /// Files that `--out` and `--answers` name.
 enum ToolboxOutput {

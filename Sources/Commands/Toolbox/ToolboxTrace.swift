@@ -3,6 +3,7 @@
 
 internal import ArgumentParser
 internal import Diagnostics
+internal import Files
 internal import Language
 internal import MemVP
 internal import ModelFile

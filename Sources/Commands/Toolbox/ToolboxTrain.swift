@@ -106,6 +106,12 @@ struct ToolboxTrain: ParsableCommand {
         help: "What a drawn caption's share of BLEU-4 counts beside its CIDEr-D, with --reward cider; by default 0.")
     var bleuWeight: Float?
 
+    @Option(
+        help:
+            "What a drawn caption's reward loses for each word that it says again, more often than any caption of its photo does, with --reward cider; by default 0."
+    )
+    var repeatPenalty: Float?
+
     @Flag(help: "Leave out, or leave as they are, the adapters beside a vision transformer's blocks.")
     var freezeVision = false
 
@@ -176,7 +182,10 @@ struct ToolboxTrain: ParsableCommand {
                 "--feature-blocks is \(featureBlocks); it must be result, or numbers from 0 like 20,19,14.")
         }
         if reward != .cider {
-            for (name, isGiven) in [("samples", samples != nil), ("bleu-weight", bleuWeight != nil)] where isGiven {
+            for (name, isGiven) in [
+                ("samples", samples != nil), ("bleu-weight", bleuWeight != nil),
+                ("repeat-penalty", repeatPenalty != nil),
+            ] where isGiven {
                 throw ValidationError("--\(name) counts for drawn captions, which only --reward cider draws.")
             }
         }
@@ -187,7 +196,10 @@ struct ToolboxTrain: ParsableCommand {
         for (name, value) in [("learning-rate", learningRate), ("projector-rate", projectorRate ?? 1)] {
             try Self.check(name, value, "a number above 0", value > 0)
         }
-        for (name, value) in [("weight-decay", weightDecay), ("clip", clip), ("bleu-weight", bleuWeight ?? 0)] {
+        for (name, value) in [
+            ("weight-decay", weightDecay), ("clip", clip), ("bleu-weight", bleuWeight ?? 0),
+            ("repeat-penalty", repeatPenalty ?? 0),
+        ] {
             try Self.check(name, value, "a number, at least 0", value >= 0)
         }
         for (name, value) in [("dropout", dropout), ("average", average)] {
@@ -226,6 +238,7 @@ struct ToolboxTrain: ParsableCommand {
             featureBlocks: featureBlocks.flatMap(Self.blocks), views: views, dropout: dropout, averaging: average,
             weighsConsensus: reward == .consensus, rewardedSamples: reward == .cider ? samples ?? 4 : 0,
             bleuWeight: bleuWeight == 0 ? nil : bleuWeight,
+            repeatPenalty: repeatPenalty == 0 ? nil : repeatPenalty,
             validateEvery: validateEvery,
             checkpointEvery: checkpointEvery)
         let view = ToolboxTrainingView(json: json) { (line) throws(Failure) in try Output.write(line) }

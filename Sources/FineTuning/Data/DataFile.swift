@@ -1,8 +1,8 @@
 // Files that data sets name, read whole and within limits, and files that are made of them, written whole or not at all.
 
 internal import Diagnostics
+internal import Files
 internal import FoundationEssentials
-internal import ModelFile
 internal import Vision
 
 /// Files on disk.

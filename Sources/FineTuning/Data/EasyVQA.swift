@@ -2,8 +2,8 @@
 // number], and images/NUMBER.png.
 
 public import Diagnostics
+internal import Files
 internal import FoundationEssentials
-internal import ModelFile
 
 /// Reads easy-vqa.
 public enum EasyVQA {

@@ -8,8 +8,8 @@
 // for a bad row under `stop` and for a file without a row that can be used.
 
 public import Diagnostics
+internal import Files
 internal import FoundationEssentials
-internal import ModelFile
 
 /// Reads data sets.
 public enum ExampleRows {

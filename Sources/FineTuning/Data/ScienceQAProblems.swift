@@ -6,8 +6,8 @@
 // not of its form, and for a split that is not there.
 
 public import Diagnostics
+internal import Files
 internal import FoundationEssentials
-internal import ModelFile
 
 /// One problem of ScienceQA.
 public struct ScienceQAProblem: Sendable, Equatable, Decodable {

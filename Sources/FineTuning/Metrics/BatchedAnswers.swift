@@ -5,8 +5,8 @@
 // Without images the memory is the same everywhere, so equal tasks are run once.
 
 internal import Diagnostics
+internal import Files
 internal import MemVP
-internal import ModelFile
 internal import Specification
 internal import Vision
 

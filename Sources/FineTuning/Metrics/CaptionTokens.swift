@@ -67,6 +67,15 @@ struct NGramCounts {
     /// How often the n-gram stands in the sentence.
     func count(of gram: NGram) -> Int { places[gram].map { counts[$0] } ?? 0 }
 
+    /// Words said again: of each word what it is said more often than once, and more often than in any of `references`.
+    func repeats(beyond references: [NGramCounts]) -> Int {
+        var sum = 0
+        for (gram, count) in zip(grams, counts) where gram.order == 1 && count > 1 {
+            sum += max(0, count - (references.map { $0.count(of: gram) }.max().map { max(1, $0) } ?? 1))
+        }
+        return sum
+    }
+
     /// The place of the n-gram in `grams`.
     func place(of gram: NGram) -> Int? { places[gram] }
 }

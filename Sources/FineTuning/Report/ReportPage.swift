@@ -4,7 +4,7 @@
 // text from outside is escaped. Its file appears whole or not at all.
 
 public import Diagnostics
-internal import ModelFile
+internal import Files
 
 /// What a report tells.
 public struct ReportContents: Sendable {

@@ -4,8 +4,8 @@
 // finite. A line that is no record is passed over and counted: the last one may be cut where the machine went down.
 
 public import Diagnostics
+internal import Files
 internal import FoundationEssentials
-internal import ModelFile
 
 /// What a run's log says.
 public struct TrainingLog: Sendable {

@@ -9,6 +9,7 @@
 //     r(c) = CIDEr-D(c) + w · BLEU-4 · N · ∂ ln BLEU-4 / ∂c    over the N captions that the step drew
 //
 // Shares add up to 0, so the mean reward is the mean CIDEr-D.
+// N-grams hardly mind a thing that is named twice ("a cat is sitting on a white cat"), so a penalty can be taken for each word said again.
 // The end of a caption counts as a word in the reward: else a caption that breaks off ("a man in a") scores as well as a whole one.
 // Invariant: what a step draws follows from seed, step and parameters alone, so a resumed run equals one that was never stopped.
 
@@ -33,21 +34,25 @@ final class CaptionReward {
     private let metric: CIDErD
     private let samples: Int
     private let bleuWeight: Double
+    private let repeatPenalty: Double
     private let seed: UInt64
     /// Photos that there are.
     var count: Int { photos.count }
 
     /// The photos of `examples`, whose captions are the references.
     ///
-    /// - Parameter bleuWeight: what shares of BLEU-4 are multiplied by.
+    /// - Parameters:
+    ///   - bleuWeight: what shares of BLEU-4 are multiplied by.
+    ///   - repeatPenalty: what a word costs that is said again (`NGramCounts.repeats`).
     /// - Throws: `spec_invalid` when an example is no caption or there is only one photo, for which every reward is 0.
     init(
         bundle: ModelBundle, examples: [(example: PreparedExample, task: ExampleRow.Task)], drawing: AnswerDrawing,
-        samples: Int, bleuWeight: Float = 0, seed: UInt64
+        samples: Int, bleuWeight: Float = 0, repeatPenalty: Float = 0, seed: UInt64
     ) throws(Failure) {
         self.drawing = drawing
         self.samples = samples
         self.bleuWeight = Double(bleuWeight)
+        self.repeatPenalty = Double(repeatPenalty)
         self.seed = seed
         tokenizer = bundle.tokenizer
         var captions: [(example: PreparedExample, text: String)] = []
@@ -101,7 +106,12 @@ final class CaptionReward {
             }
         }
         let scores = drawn.map { metric.score($0.grams, against: $0.references) }
-        let rewards = bleuWeight == 0 ? scores : zip(scores, shares(of: drawn)).map { $0 + bleuWeight * $1 }
+        var rewards = bleuWeight == 0 ? scores : zip(scores, shares(of: drawn)).map { $0 + bleuWeight * $1 }
+        if repeatPenalty != 0 {
+            for (index, one) in drawn.enumerated() {
+                rewards[index] -= repeatPenalty * Double(one.grams.repeats(beyond: one.references))
+            }
+        }
         for start in stride(from: 0, to: examples.count, by: samples) {
             let photo = start..<min(start + samples, examples.count)
             let sum = rewards[photo].reduce(0, +)

@@ -29,7 +29,7 @@ struct Lessons {
         if c.rewardedSamples > 0 {
             let reward = try CaptionReward(
                 bundle: bundle, examples: data, drawing: drawing, samples: c.rewardedSamples,
-                bleuWeight: c.bleuWeight ?? 0, seed: c.seed)
+                bleuWeight: c.bleuWeight ?? 0, repeatPenalty: c.repeatPenalty ?? 0, seed: c.seed)
             self.reward = reward
             order = BatchOrder(
                 count: reward.count, batch: max(1, c.batch / c.rewardedSamples), seed: c.seed)

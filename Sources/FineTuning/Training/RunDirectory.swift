@@ -5,9 +5,9 @@
 // What a save that was killed has left goes when the next run opens the directory.
 
 internal import Diagnostics
+internal import Files
 internal import FoundationEssentials
 internal import Glibc
-internal import ModelFile
 internal import SystemPackage
 
 /// One line of log.jsonl. Which fields are there depends on `event`.

@@ -7,10 +7,10 @@
 // naming its file; `usage` for a run whose numbers are none any more.
 
 public import Diagnostics
+internal import Files
 internal import FoundationEssentials
 internal import Language
 public import MemVP
-internal import ModelFile
 internal import Specification
 public import Tensor
 internal import Text

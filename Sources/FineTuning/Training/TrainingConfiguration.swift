@@ -50,6 +50,8 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
     public var rewardedSamples: Int
     /// What a drawn caption's share of BLEU-4 counts beside its CIDEr-D (`CaptionReward`); nil for nothing.
     public var bleuWeight: Float?
+    /// What a drawn caption's reward loses for each word that it says again (`CaptionReward`); nil for nothing.
+    public var repeatPenalty: Float?
     /// Steps between validations; 0 for none.
     public var validateEvery: Int
     /// Steps between checkpoints.
@@ -73,7 +75,7 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
         prompting: Adapter.Prompting? = nil, slots: Int? = nil, hidden: Int? = nil, lambda: Float? = nil,
         scale: Float? = nil, freezesVision: Bool = false, visionRank: Int? = nil, featureBlocks: [Int]? = nil,
         views: Int = 1, dropout: Float = 0, averaging: Float = 0,
-        weighsConsensus: Bool = false, rewardedSamples: Int = 0, bleuWeight: Float? = nil,
+        weighsConsensus: Bool = false, rewardedSamples: Int = 0, bleuWeight: Float? = nil, repeatPenalty: Float? = nil,
         validateEvery: Int = 250,
         checkpointEvery: Int = 50, validationLimit: Int = 500
     ) {
@@ -99,6 +101,7 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
         self.weighsConsensus = weighsConsensus
         self.rewardedSamples = rewardedSamples
         self.bleuWeight = bleuWeight
+        self.repeatPenalty = repeatPenalty
         self.validateEvery = validateEvery
         self.checkpointEvery = checkpointEvery
         self.validationLimit = validationLimit
@@ -131,6 +134,7 @@ public struct TrainingConfiguration: Sendable, Equatable, Codable {
         add("reward", rewardedSamples > 0 ? "cider" : weighsConsensus ? "consensus" : "words")
         add("samples", rewardedSamples > 0 ? rewardedSamples : nil)
         add("bleu-weight", bleuWeight)
+        add("repeat-penalty", repeatPenalty)
         add("freeze-vision", freezesVision)
         add("vision-rank", visionRank)
         add("seed", seed)

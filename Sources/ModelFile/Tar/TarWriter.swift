@@ -4,6 +4,7 @@
 // or not at all. Failure modes: `model_unsupported` for what ustar cannot hold; those of `OutputFile`.
 
 public import Diagnostics
+import Files
 
 /// A tar archive being written.
 public final class TarWriter {

@@ -1,6 +1,6 @@
 // A file that appears whole or not at all: written under a temporary name in its own directory, fsynced, renamed.
 //
-// With FileAccessBridge.swift, InputFileBridge.swift and RawSpanBridge.swift the only unsafe code of the module.
+// With FileAccessBridge.swift and InputFileBridge.swift all of the module, which has unsafe code because files are system calls.
 // Invariant: until `commit` is called, the target is untouched; an object that goes away uncommitted removes its
 // temporary file (only a kill or power loss leaves one, named .memvp-*.partial, which nothing reads).
 // Failure modes: `cannot_create`, `permission_denied`, `no_space`, `input_output`, each naming the target.

@@ -2,8 +2,7 @@
 // read or wrong is a fault of the configuration; a disk that fails or descriptors that have run out are not, and may pass.
 
 public import Diagnostics
-internal import ModelFile
-public import Specification
+internal import Files
 
 extension EffectiveConfiguration {
     /// Bytes of a configuration at most: every key with long paths and comments has a tenth of it.

@@ -1,10 +1,9 @@
 // Files that are read whole: what is one, what is none, and how much of it is read.
 
 import Diagnostics
+import Files
 import Foundation
 import Testing
-
-@testable import ModelFile
 
 @Suite("Files read whole")
 struct InputFileTests {
