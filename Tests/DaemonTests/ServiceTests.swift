@@ -69,7 +69,7 @@ struct ServiceTests {
         #expect(await service.end() == nil)
     }
 
-    @Test("a stop in the middle of a reload is told at once, and after it nothing says that the daemon is ready")
+    @Test("a stop in the middle of a reload is told at once")
     func stopWhileReloading() async throws {
         let place = try Workplace()
         let manager = try Manager("\(place.root)/run/notify")
@@ -85,6 +85,26 @@ struct ServiceTests {
         #expect(await offPool { manager.hears("STOPPING=1") })
         standstill.go()
         await held.value
+        #expect(await service.end() == nil)
+    }
+
+    @Test("a reload that outlasts the stop does not say that the daemon is ready")
+    func reloadAfterStop() async throws {
+        let place = try Workplace()
+        let manager = try Manager("\(place.root)/run/notify")
+        let service = try Service(place, Surroundings(notifier: try manager.notifier(), sockets: [:]))
+        #expect(await offPool { manager.hears("READY=1") })
+        let standstill = Standstill()
+        let held = Task { await service.daemon.holdWorker(standstill) }
+        #expect(await offPool { standstill.hasBegun() })
+        // Asked for through the socket, so that its end can be waited for: the run's does not wait for it.
+        let reload = Task { try? await service.daemon.reload() }
+        #expect(await offPool { manager.hears("RELOADING=1") })
+        service.send(.end)
+        #expect(await offPool { manager.hears("STOPPING=1") })
+        standstill.go()
+        await held.value
+        await reload.value
         #expect(await service.end() == nil)
         #expect(!manager.drain().contains { $0.hasPrefix("READY=1") })
     }
