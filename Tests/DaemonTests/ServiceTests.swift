@@ -69,16 +69,22 @@ struct ServiceTests {
         #expect(await service.end() == nil)
     }
 
-    @Test("a stop in the middle of a reload is told at once")
-    func stopWhileReloading() async throws {
+    /// A daemon that is ready and whose worker's thread stands still, where a reload makes buffers: it waits for that.
+    private func heldAtItsWorker() async throws -> (Workplace, Manager, Service, Standstill, Task<Void, Never>) {
         let place = try Workplace()
         let manager = try Manager("\(place.root)/run/notify")
         let service = try Service(place, Surroundings(notifier: try manager.notifier(), sockets: [:]))
         #expect(await offPool { manager.hears("READY=1") })
-        // The reload makes buffers on the worker's thread, and waits for that.
         let standstill = Standstill()
         let held = Task { await service.daemon.holdWorker(standstill) }
         #expect(await offPool { standstill.hasBegun() })
+        return (place, manager, service, standstill, held)
+    }
+
+    @Test("a stop in the middle of a reload is told at once")
+    func stopWhileReloading() async throws {
+        let (place, manager, service, standstill, held) = try await heldAtItsWorker()
+        defer { withExtendedLifetime(place) {} }
         service.send(.reload)
         #expect(await offPool { manager.hears("RELOADING=1") })
         service.send(.end)
@@ -90,13 +96,8 @@ struct ServiceTests {
 
     @Test("a reload that outlasts the stop does not say that the daemon is ready")
     func reloadAfterStop() async throws {
-        let place = try Workplace()
-        let manager = try Manager("\(place.root)/run/notify")
-        let service = try Service(place, Surroundings(notifier: try manager.notifier(), sockets: [:]))
-        #expect(await offPool { manager.hears("READY=1") })
-        let standstill = Standstill()
-        let held = Task { await service.daemon.holdWorker(standstill) }
-        #expect(await offPool { standstill.hasBegun() })
+        let (place, manager, service, standstill, held) = try await heldAtItsWorker()
+        defer { withExtendedLifetime(place) {} }
         // Asked for through the socket, so that its end can be waited for: the run's does not wait for it.
         let reload = Task { try? await service.daemon.reload() }
         #expect(await offPool { manager.hears("RELOADING=1") })
