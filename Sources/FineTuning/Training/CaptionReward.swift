@@ -9,7 +9,8 @@
 //     r(c) = CIDEr-D(c) + w · BLEU-4 · N · ∂ ln BLEU-4 / ∂c    over the N captions that the step drew
 //
 // Shares add up to 0, so the mean reward is the mean CIDEr-D.
-// N-grams hardly mind a thing that is named twice ("a cat is sitting on a white cat"), so a penalty can be taken for each word said again.
+// N-grams hardly mind a thing that is named twice ("a cat is sitting on a white cat"): with a penalty p, r(c) is less by p for each
+// word said again. The mean that a step gives stays that of CIDEr-D alone.
 // The end of a caption counts as a word in the reward: else a caption that breaks off ("a man in a") scores as well as a whole one.
 // Invariant: what a step draws follows from seed, step and parameters alone, so a resumed run equals one that was never stopped.
 
