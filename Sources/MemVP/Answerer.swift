@@ -212,18 +212,13 @@ public final class Answerer {
         let first = job.firstToken ?? now
         times.prefill = first - job.submitted
         times.generate = now - first
-        let failure = zip(job.plans, results).first { !$1.isFinite }.map { plan, _ in withoutNumber(plan) }
+        let failure = zip(job.plans, results).first { !$1.isFinite }.map { plan, _ in
+            bundle.withoutNumber(adapter: plan.adapter, for: "the task \(plan.id)")
+        }
         return AnswerSet(
             answers: failure == nil ? zip(job.plans, results).map { prompts.answer($0, $1) } : [], times: times,
             promptTokens: job.promptTokens,
             generatedTokens: results.reduce(0) { $0 + $1.tokens.count }, failure: failure)
-    }
-
-    /// No answer is better than one that nothing speaks for.
-    private func withoutNumber(_ plan: TaskPlan) -> Failure {
-        Failure(
-            .modelInvalid, "\(bundle.path): adapter \(plan.adapter)", "computes no number for the task \(plan.id)",
-            hint: "The adapter or the model holds values that are too large. Use another, or make it again.")
     }
 
     private func visualPrompts(
@@ -262,5 +257,14 @@ public final class Answerer {
         return Failure(
             code, "adapter \(name)", "is not in the model bundle",
             hint: names.isEmpty ? "Add one with `memvp convert adapter`." : "It has \(names).")
+    }
+}
+
+extension ModelBundle {
+    /// No answer is better than one that nothing speaks for: the failure of `work` where an adapter's values overflow on the way.
+    public func withoutNumber(adapter: String, for work: String) -> Failure {
+        Failure(
+            .modelInvalid, "\(path): adapter \(adapter)", "computes no number for \(work)",
+            hint: "The adapter or the model holds values that are too large. Use another, or make it again.")
     }
 }

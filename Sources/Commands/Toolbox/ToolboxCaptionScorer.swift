@@ -61,11 +61,7 @@ final class ToolboxCaptionScorer {
     /// - Throws: `model_invalid` where that is no number, or beyond all.
     func perplexity() throws(Failure) -> Double {
         let perplexity = exp(total / Double(max(1, tokens)))
-        guard perplexity.isFinite else {
-            throw Failure(
-                .modelInvalid, "\(bundle.path): adapter \(adapterName)", "computes no number for the captions",
-                hint: "The adapter or the model holds values that are too large. Use another, or make it again.")
-        }
+        guard perplexity.isFinite else { throw bundle.withoutNumber(adapter: adapterName, for: "the captions") }
         return perplexity
     }
 
