@@ -114,6 +114,11 @@ struct DataRowTests {
             ),
             ("{\"image\": \"images/a.jpg\", \"caption\": \"x\", \"caption\": \"y\"}", "has the key caption twice"),
             ("{\"image\": \"images/a.jpg\", \"caption\": \"x\", \"n\": 1, \"\\u006e\": 1}", "has the key n twice"),
+            (
+                "{\"image\": \"images/a.jpg\", \"caption\": \"x\", \"view\": 1}",
+                "is true of view 1 alone, and only the whole photo, view 0, is shown"
+            ),
+            ("{\"image\": \"images/a.jpg\", \"caption\": \"x\", \"view\": \"1\"}", "has a view of the wrong type"),
             ("{\"image\": \"images/c.jpg\", \"caption\": \"x\"}", "the photo images/c.jpg is missing"),
             ("{\"image\": \"images\", \"caption\": \"x\"}", "the photo images is not a regular file"),
         ])
@@ -150,6 +155,21 @@ struct DataRowTests {
             #expect(rows.count == 1 && bad.map(\.line) == [2], "\(value)")
         }
         #expect(try read(sound.map(row).joined(separator: "\n")).rows.count == sound.count)
+    }
+
+    @Test("a row may be true of one view alone, if that is shown; written again it still is")
+    func view() throws {
+        let text = [-1, 0, 3, 4].map { #"{"caption":"A dog .","image":"images/a.jpg","view":\#($0)}"# }
+        let folder = try DataFolder()
+        let path = try folder.file(text.joined(separator: "\n"))
+        var bad: [BadRow] = []
+        let rows = try ExampleRows.read(path: path, views: 4) { bad.append($0) }
+        #expect(rows.map(\.view) == [0, 3])
+        let reasons = ["-1", "4"].map { "is true of view \($0) alone, and those shown are 0 to 3" }
+        #expect(bad.map(\.reason) == reasons)
+        let out = "\(folder.path)/again.jsonl"
+        try ExampleRows.write(rows, to: out)
+        #expect(try ExampleRows.read(path: out, views: 4).map(\.view) == [0, 3])
     }
 
     @Test("bytes that are not UTF-8, and a text that is too long, are bad rows")

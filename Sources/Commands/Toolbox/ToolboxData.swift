@@ -28,10 +28,11 @@ struct ToolboxDataOptions: ParsableArguments {
     /// The rows with their lines, bad ones named and counted.
     ///
     /// - Throws: the reader's failures; `cannot_create` and the like where the file to write could not be, or is what is read.
-    func lines(_ bad: inout Int, split: String? = nil) throws(Failure) -> RowLines {
+    func lines(_ bad: inout Int, split: String? = nil, views: Int = 1) throws(Failure) -> RowLines {
         try ToolboxOutput.check(out, reading: [data])
         var count = 0
-        let lines = try ExampleRows.lines(path: data, splits: ExampleRows.splits(split), badRows: onBadRow) { row in
+        let wanted = ExampleRows.splits(split)
+        let lines = try ExampleRows.lines(path: data, splits: wanted, views: views, badRows: onBadRow) { row in
             count += 1
             ToolboxEvalOptions.name(row)
         }
@@ -184,7 +185,7 @@ struct ToolboxDataSplit: ParsableCommand {
 
     func run() throws {
         var bad = 0
-        let lines = try options.lines(&bad)
+        let lines = try options.lines(&bad, views: .max)
         let rows = try ExampleRows.holdOut(part, of: lines.rows, in: options.data, from: from, to: to)
         try ExampleRows.write(rows, in: lines, to: options.out)
         let report = ToolboxDataReport(rows, badRows: bad)

@@ -222,8 +222,8 @@ struct ToolboxTrain: ParsableCommand {
         // Not --initial: it is read before the adapter takes its place.
         try ToolboxOutput.spare(data + validation, bundle: base, from: out)
         let policy: BadRowPolicy = onBadRow == .stop ? .stop : .skip
-        let training = try rows(data, split, policy)
-        let checking = try rows(validation, validationSplit, policy)
+        let training = try rows(data, split, views: views, policy)
+        let checking = try rows(validation, validationSplit, views: 1, policy)
         try ToolboxOutput.spare(Set((training.rows + checking.rows).map(\.image)).sorted(), from: out)
         let model = ToolboxModelOptions.parsed(model: base, threads: threads)
         let bundle = try model.bundle()
@@ -269,12 +269,13 @@ struct ToolboxTrain: ParsableCommand {
 
     /// The rows of files, and how many were left out.
     private func rows(
-        _ paths: [String], _ split: String, _ policy: BadRowPolicy
+        _ paths: [String], _ split: String, views: Int, _ policy: BadRowPolicy
     ) throws(Failure) -> (rows: [ExampleRow], bad: Int) {
         var rows: [ExampleRow] = []
         var bad = 0
         for path in paths {
-            rows += try ExampleRows.read(path: path, splits: ExampleRows.splits(split), badRows: policy) { row in
+            let wanted = ExampleRows.splits(split)
+            rows += try ExampleRows.read(path: path, splits: wanted, views: views, badRows: policy) { row in
                 bad += 1
                 ToolboxTerminal.write("memvp: left out \(row)\n")
             }

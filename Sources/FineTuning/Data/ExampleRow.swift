@@ -47,11 +47,13 @@ public struct ExampleRow: Sendable, Equatable {
     public var kind: String?
     /// Whether a program made the row from others.
     public var isDerived: Bool
+    /// The only view of the photo that the row is true of, as `PhotoViews` numbers them; nil for all.
+    public var view: Int?
 
     /// A row; `answers` is the answer alone where it is left out.
     public init(
         image: String, imageName: String? = nil, task: Task, answers: [String]? = nil, split: String = "train",
-        file: String = "", line: Int = 0, kind: String? = nil, isDerived: Bool = false
+        file: String = "", line: Int = 0, kind: String? = nil, isDerived: Bool = false, view: Int? = nil
     ) {
         self.image = image
         self.imageName = imageName ?? image
@@ -61,6 +63,7 @@ public struct ExampleRow: Sendable, Equatable {
         self.line = line
         self.kind = kind
         self.isDerived = isDerived
+        self.view = view
         if case .question(_, let answer) = task { self.answers = answers ?? [answer] } else { self.answers = [] }
     }
 }

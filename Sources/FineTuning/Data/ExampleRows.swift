@@ -22,23 +22,26 @@ public enum ExampleRows {
     ///
     /// - Parameters:
     ///   - splits: the splits that are wanted; nil for all. Of rows in other splits only the syntax is checked.
+    ///   - views: how many views of a photo are shown. A row of another view is bad.
     ///   - badRows: whether a bad row is left out or ends the reading.
     ///   - report: is told each bad row that is left out.
     /// - Throws: `not_found`, `unreadable`, `not_regular_file` for the file; `spec_invalid` naming file, line and reason
     ///   of a bad row under `stop`, or a file in which no row can be used.
     public static func read(
-        path: String, splits: Set<String>? = nil, badRows: BadRowPolicy = .skip, report: (BadRow) -> Void = { _ in }
+        path: String, splits: Set<String>? = nil, views: Int = 1, badRows: BadRowPolicy = .skip,
+        report: (BadRow) -> Void = { _ in }
     ) throws(Failure) -> [ExampleRow] {
-        try lines(path: path, splits: splits, badRows: badRows, report: report).rows
+        try lines(path: path, splits: splits, views: views, badRows: badRows, report: report).rows
     }
 
     /// Reads the rows of a file with the lines that they stand in; arguments and failures are those of `read`.
     public static func lines(
-        path: String, splits: Set<String>? = nil, badRows: BadRowPolicy = .skip, report: (BadRow) -> Void = { _ in }
+        path: String, splits: Set<String>? = nil, views: Int = 1, badRows: BadRowPolicy = .skip,
+        report: (BadRow) -> Void = { _ in }
     ) throws(Failure) -> RowLines {
         var bytes = try InputFile.read(path, limit: fileLimit, tooLarge: .specInvalid)[...]
         if bytes.starts(with: [0xEF, 0xBB, 0xBF]) { bytes = bytes.dropFirst(3) }
-        var reader = RowReader(path: path, splits: splits)
+        var reader = RowReader(path: path, splits: splits, views: views)
         var found = RowLines()
         var bad = 0
         var number = 0
@@ -165,6 +168,7 @@ private struct RowReader {
     let path: String
     let folder: String
     let splits: Set<String>?
+    let views: Int
     /// Rows of other splits than those wanted.
     private(set) var others: [String: Int] = [:]
     private let decoder = JSONDecoder()
@@ -173,10 +177,11 @@ private struct RowReader {
     /// By what a photo is known by: as the first row of it has it.
     private var first: [String: RowPhoto] = [:]
 
-    init(path: String, splits: Set<String>?) {
+    init(path: String, splits: Set<String>?, views: Int) {
         self.path = path
         folder = path.lastIndex(of: "/").map { String(path[...$0]) } ?? ""
         self.splits = splits
+        self.views = views
     }
 
     /// The row of a line; nil for a row of another split.
@@ -190,11 +195,12 @@ private struct RowReader {
         guard let name = record.image, !name.isEmpty else { throw RowFault(reason: "has no image") }
         guard !name.utf8.contains(0) else { throw RowFault(reason: "has an image path with a zero byte in it") }
         let (task, answers) = try task(record)
+        if let view = record.view, let fault = PhotoViews.fault(view, of: views) { throw RowFault(reason: fault) }
         let photo = photo(name)
         if let fault = photo.fault { throw RowFault(reason: "the photo \(name) \(fault)") }
         return ExampleRow(
             image: photo.path, imageName: photo.name, task: task, answers: answers, split: split, file: path,
-            line: number, kind: record.kind ?? record.type, isDerived: record.derived ?? false)
+            line: number, kind: record.kind ?? record.type, isDerived: record.derived ?? false, view: record.view)
     }
 
     private func task(_ record: RowRecord) throws(RowFault) -> (ExampleRow.Task, [String]) {
@@ -273,4 +279,5 @@ private struct RowRecord: Decodable {
     var type: String?
     var kind: String?
     var derived: Bool?
+    var view: Int?
 }

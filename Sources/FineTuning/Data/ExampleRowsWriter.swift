@@ -93,6 +93,7 @@ private struct WrittenRow: Encodable {
     var split: String
     var kind: String?
     var derived: Bool?
+    var view: Int?
 
     init(_ row: ExampleRow, image: String) {
         self.image = image
@@ -106,5 +107,6 @@ private struct WrittenRow: Encodable {
         split = row.split
         kind = row.kind
         derived = row.isDerived ? true : nil
+        view = row.view
     }
 }

@@ -33,9 +33,17 @@ enum PhotoViews {
             isMirrored: isMirrored(number))
     }
 
-    /// Which of `count` views fit a text: one that says left or right is not true of a mirrored photo.
-    static func fitting(_ count: Int, _ text: String) -> [Int] {
-        let words = Set(CaptionTokens.words(text))
+    /// Why a row of this view alone cannot be used where `count` views are shown; nil where it can.
+    static func fault(_ view: Int, of count: Int) -> String? {
+        guard !(0..<count).contains(view) else { return nil }
+        return "is true of view \(view) alone, and "
+            + (count == 1 ? "only the whole photo, view 0, is shown" : "those shown are 0 to \(count - 1)")
+    }
+
+    /// Which of `count` views a row is true of: its own alone where it names one; where it says left or right, none that is mirrored.
+    static func fitting(_ count: Int, _ row: ExampleRow) -> [Int] {
+        if let view = row.view { return [view] }
+        let words = Set(CaptionTokens.words(row.task.text))
         let hasSides = words.contains("left") || words.contains("right")
         return (0..<count).filter { !hasSides || !isMirrored($0) }
     }

@@ -47,15 +47,16 @@ struct RunData {
         text += "validation\n"
     }
 
-    /// The next example, of a row of `file`.
-    mutating func add(_ example: PreparedExample, of file: String) {
-        let line = "\(example.photo) \(example.tokens)\n"
+    /// The next example, of this row.
+    mutating func add(_ example: PreparedExample, of row: ExampleRow) {
+        let alone = row.view == nil ? "" : " alone"
+        let line = "\(example.photo) \(example.tokens)\(alone)\n"
         text += line
-        if let last = parts.indices.last, parts[last].role == role, parts[last].file == file {
+        if let last = parts.indices.last, parts[last].role == role, parts[last].file == row.file {
             parts[last].rows += 1
             parts[last].text += line
         } else {
-            parts.append((role: role, file: file, rows: 1, text: line))
+            parts.append((role: role, file: row.file, rows: 1, text: line))
         }
     }
 

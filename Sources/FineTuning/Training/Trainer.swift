@@ -329,8 +329,11 @@ public final class Trainer {
                     throw error
                 }
                 // What is wrong from here on is the row's own: others of the photo may be right.
-                let views = PhotoViews.fitting(keys.count, row.task.text).map { keys[$0] }
-                let example = try builder.example(row, photo: keys[0], views: views)
+                if let view = row.view, let fault = PhotoViews.fault(view, of: keys.count) {
+                    throw Failure(.specInvalid, "", fault, hint: "Show more with --views, or leave the row out.")
+                }
+                let views = PhotoViews.fitting(keys.count, row).map { keys[$0] }
+                let example = try builder.example(row, photo: keys[row.view ?? 0], views: views)
                 guard example.tokens.count <= limit, example.promptCount >= 1 else {
                     throw Failure(.promptTooLong, "", "has \(example.tokens.count) tokens; \(limit) fit")
                 }
@@ -340,7 +343,7 @@ public final class Trainer {
                 } else {
                     validation.append((row, example))
                 }
-                data.add(example, of: row.file)
+                data.add(example, of: row)
             } catch {
                 // A full disk or a broken cache is not the row's fault.
                 if [.noSpace, .inputOutput, .cannotCreate].contains(error.code) { throw error }

@@ -33,7 +33,12 @@ struct AugmentationTests {
         arguments: [
             ("what is on the Left side?", [0, 2]), ("right.", [0, 2]), ("a bright leftover", [0, 1, 2, 3]),
         ])
-    func sides(text: String, fitting: [Int]) { #expect(PhotoViews.fitting(4, text) == fitting) }
+    func sides(text: String, fitting: [Int]) {
+        var row = ExampleRow(image: "a.jpg", task: .caption(text))
+        #expect(PhotoViews.fitting(4, row) == fitting)
+        row.view = 3
+        #expect(PhotoViews.fitting(4, row) == [3])
+    }
 
     @Test("an example is seen in all its views, and as it is where it has none")
     func seen() {

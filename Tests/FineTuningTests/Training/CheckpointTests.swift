@@ -207,7 +207,8 @@ struct CheckpointTests {
             var data = RunData()
             for (index, (file, photo)) in zip(files, photos).enumerated() {
                 if index == validation { data.beginValidation() }
-                data.add(PreparedExample(tokens: [1, 2, 3], promptCount: 1, photo: photo), of: file)
+                let row = ExampleRow(image: photo, task: .caption("a"), file: file)
+                data.add(PreparedExample(tokens: [1, 2, 3], promptCount: 1, photo: photo), of: row)
             }
             return data
         }

@@ -29,14 +29,15 @@ struct TrainingDataTests {
 
     @discardableResult
     private func run(
-        _ name: String, _ rows: [ExampleRow], _ watch: Watch = Watch(), frozen: Bool, resume: Bool = false
+        _ name: String, _ rows: [ExampleRow], _ watch: Watch = Watch(), views: Int = 3, frozen: Bool,
+        resume: Bool = false
     ) throws -> Bool {
         let official = try bundle.get()
         let folder = official.folder.path
         // Views and dropout: both must follow from a photo's bytes, not from its path.
         let configuration = TrainingConfiguration(
             batch: 2, steps: 6, learningRate: 0.01, warmUp: 2, slots: 18, hidden: 16, freezesVision: frozen,
-            visionRank: 4, views: 3, dropout: 0.25, validateEvery: 0, checkpointEvery: 3)
+            visionRank: 4, views: views, dropout: 0.25, validateEvery: 0, checkpointEvery: 3)
         let trainer = try Trainer(
             bundle: ModelBundle(path: official.path),
             compute: Compute(kernels: .choose(forced: nil), threads: 2), configuration: configuration,
@@ -78,6 +79,32 @@ struct TrainingDataTests {
         try files.moveItem(at: here, to: there)
         #expect(try run("parts", rows(there), frozen: false, resume: true))
         #expect(try adapter("parts") == adapter("whole"))
+    }
+
+    @Test("rows of one view alone are shown in it and no other, and are other data than rows of all views")
+    func oneView() throws {
+        let folder = try bundle.get().folder
+        func rows(_ view: Int?) -> [ExampleRow] {
+            ["rocket", "chelsea"].map {
+                ExampleRow(image: OfficialBundle.photo($0), task: .caption("a \($0)"), view: view)
+            }
+        }
+        func adapter(_ name: String) throws -> Data {
+            try Data(contentsOf: folder.appendingPathComponent("\(name).gguf"))
+        }
+        #expect(try run("single", rows(nil), views: 1, frozen: true))
+        for (name, view) in [("all", nil), ("first", 0), ("second", 1)] {
+            #expect(try run(name, rows(view), frozen: true))
+        }
+        let written = try ["all", "first", "second"].map(adapter)
+        #expect(Set(written).count == 3)
+        #expect(try written[1] == adapter("single"))
+
+        let resumed = #expect(throws: Failure.self) { try run("all", rows(0), frozen: true, resume: true) }
+        #expect(resumed?.cause.contains("other data") == true)
+        let watch = Watch()
+        #expect(try run("some", rows(nil) + rows(3), watch, frozen: true))
+        #expect(watch.bad.count == 2 && watch.bad.allSatisfy { $0.contains("is true of view 3 alone") }, "\(watch.bad)")
     }
 
     @Test("a row that the bundle has no template for costs itself alone, not the other rows of its photo")
