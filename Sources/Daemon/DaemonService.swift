@@ -15,9 +15,6 @@ public import Specification
 internal import Spool
 internal import Tensor
 
-/// The version of the programs.
-public let memvpdVersion = "0.1.0"
-
 /// How the daemon runs.
 public enum DaemonMode: Sendable {
     /// Until a signal ends it.
@@ -60,6 +57,7 @@ actor DaemonService {
     let surroundings: Surroundings
     private let sockets: [SocketRole: ListeningSocket]
     private let textfile = SideThread()
+    let spoolLook: SpoolLook
 
     var condition = Condition.starting
     var configuration: DaemonConfiguration
@@ -91,6 +89,7 @@ actor DaemonService {
         spool = try Spool(
             configuration: configuration.spool, inspector: specs,
             render: { AnswerDocument($0, model: served.named).explained }, report: { reporter.handle($0) })
+        spoolLook = SpoolLook { [spool] in await spool.snapshot(waiting: 20) }
         let settings = ModelWorker.Settings(bundle: bundle, configuration: configuration)
         var workers: [ModelWorker] = []
         for threads in shares {
@@ -254,8 +253,10 @@ actor DaemonService {
     }
 
     func updateMetrics() async {
-        let snapshot = await spool.snapshot(waiting: 0)
+        let (seen, standstill) = await spoolLook.snapshot(within: surroundings.spool.glance)
         let catalog = reporter.catalog
+        catalog.spoolStandstill.set((standstill?.milliseconds ?? 0) / 1e3)
+        guard let snapshot = seen else { return }
         for (state, count) in snapshot.queueJobs { catalog.queue.set(state, Double(count)) }
         catalog.queueOldest.set(snapshot.oldestSeconds ?? 0)
         catalog.held.set(snapshot.isQueueHeld ? 1 : 0)

@@ -8,8 +8,13 @@ internal import Specification
 internal import Spool
 
 extension DaemonService: ControlOperations {
-    func status() async -> StatusDocument {
-        let snapshot = await spool.snapshot(waiting: 20)
+    func status() async throws(Failure) -> StatusDocument {
+        let (seen, standstill) = await spoolLook.snapshot(within: surroundings.spool.status)
+        guard standstill == nil, let snapshot = seen else {
+            throw Failure(
+                .unavailable, "spool", Self.words(standstill ?? .zero),
+                hint: "memvpctl health says what else is known; see that the disks of inbox, spool and outbox answer.")
+        }
         guard let error = reporter.lastError else { return document(snapshot) }
         // Whatever its outcome is called: the files were dropped under names of their own.
         let job = await spool.job(named: error.job)
@@ -17,26 +22,35 @@ extension DaemonService: ControlOperations {
     }
 
     func health() async -> HealthDocument {
-        let snapshot = await spool.snapshot(waiting: 0)
+        let (snapshot, standstill) = await spoolLook.snapshot(within: surroundings.spool.glance)
+        var spool = HealthDocument.Check("spool", ok: true)
+        if let standstill {
+            spool = .init("spool", ok: standstill < surroundings.spool.fault, message: Self.words(standstill))
+        }
         var inbox = HealthDocument.Check("inbox", ok: true)
-        if case .unavailable(let reason) = snapshot.watched.first?.method {
+        if case .unavailable(let reason) = snapshot?.watched.first?.method {
             inbox = .init("inbox", ok: false, message: reason, path: configuration.directories.inbox)
-        } else if let trouble = snapshot.intakeTrouble {
+        } else if let trouble = snapshot?.intakeTrouble {
             // Anybody may ask for the health: the code names no file.
             inbox = .init("inbox", ok: false, message: "nothing is taken in: \(trouble.code.rawValue)")
         }
         var outbox = HealthDocument.Check("outbox", ok: true)
         if let obstacle = await surroundings.outbox.obstacle(at: configuration.directories.outbox) {
             outbox = .init("outbox", ok: false, message: obstacle, path: configuration.directories.outbox)
-        } else if let trouble = snapshot.publishingTrouble {
+        } else if let trouble = snapshot?.publishingTrouble {
             outbox = .init("outbox", ok: false, message: "outcomes wait to be published: \(trouble.code.rawValue)")
         }
         let stalled = reporter.stall ?? .zero >= Watchdog.longestPass
         return HealthDocument(checks: [
             .init("model", ok: true, message: bundle.description.name),
             .init("workers", ok: !stalled, message: stalled ? "a pass of the model takes over two minutes" : ""),
-            inbox, outbox,
+            spool, inbox, outbox,
         ])
+    }
+
+    /// What is known of a spool that does not answer.
+    private static func words(_ standstill: Duration) -> String {
+        "has not answered for \(standstill.components.seconds) s: a disk stands still, or there is a great deal to read"
     }
 
     func metrics() async -> String {

@@ -11,25 +11,19 @@ internal import Synchronization
 /// Does work of one kind, of which only the newest matters.
 final class SideThread: Sendable {
     private struct State {
-        /// How often work was given, and which was the last that is through.
+        /// How often work was given.
         var given: UInt64 = 0
-        var done: UInt64 = 0
         var next: (@Sendable () -> Void)?
         var isAtWork = false
-        var waiting: [UInt64: CheckedContinuation<Void, Never>] = [:]
     }
 
     private let state = Mutex(State())
+    /// What was given before and replaced is through as well.
+    private let through = Milestone()
 
     /// Has work done; returns when it, or newer work, is through, or after `patience`: it then goes on by itself.
     func run(within patience: Duration, _ work: @escaping @Sendable () -> Void) async {
-        let number = give(work)
-        await withTaskGroup(of: Void.self) { group in
-            group.addTask { await self.waitUntilDone(number) }
-            group.addTask { _ = try? await Task.sleep(for: patience) }
-            _ = await group.next()
-            group.cancelAll()
-        }
+        _ = await through.wait(for: give(work), within: patience)
     }
 
     private func give(_ work: @escaping @Sendable () -> Void) -> UInt64 {
@@ -45,27 +39,12 @@ final class SideThread: Sendable {
         return number
     }
 
-    private func waitUntilDone(_ number: UInt64) async {
-        await withTaskCancellationHandler {
-            await withCheckedContinuation { continuation in
-                let mayPass = state.withLock { state in
-                    if state.done >= number || Task.isCancelled { return true }
-                    state.waiting[number] = continuation
-                    return false
-                }
-                if mayPass { continuation.resume() }
-            }
-        } onCancel: {
-            state.withLock { $0.waiting.removeValue(forKey: number) }?.resume()
-        }
-    }
-
     // MARK: The thread
 
     private func workOff() {
         while let (work, number) = take() {
             work()
-            finish(number)
+            through.reach(number)
         }
     }
 
@@ -78,16 +57,6 @@ final class SideThread: Sendable {
             state.next = nil
             return (work, state.given)
         }
-    }
-
-    /// What was given before and replaced is through as well.
-    private func finish(_ number: UInt64) {
-        let through = state.withLock { state in
-            state.done = number
-            let keys = state.waiting.keys.filter { $0 <= number }
-            return keys.compactMap { state.waiting.removeValue(forKey: $0) }
-        }
-        for continuation in through { continuation.resume() }
     }
 }
 

@@ -13,6 +13,8 @@ struct Surroundings: Sendable {
     let sockets: [SocketRole: ListeningSocket]
     /// Looks at the outbox.
     var outbox = OutboxLook()
+    /// How long a look at the spool is waited for.
+    var spool = SpoolLook.Patience()
     /// Writes the metrics' textfile: where, and what. Waits for the disk.
     var writeTextfile: @Sendable (_ path: String, _ text: String) throws(Failure) -> Void = {
         (path, text) throws(Failure) in try TextfileWriter(path: path).write(text)

@@ -86,10 +86,15 @@ public struct Sampler: Sendable {
         weights.removeAll(keepingCapacity: true)
         weights.reserveCapacity(logits.count)
         for token in logits.indices { weights.append(exp(Double(logits[token] - best) / Double(sampling.temperature))) }
-        var point = generator.nextUnit() * weights.reduce(0, +)
+        return Self.token(at: generator.nextUnit() * weights.reduce(0, +), of: weights)
+    }
+
+    /// The token whose share of the sum of weights holds `point`.
+    static func token(at point: Double, of weights: [Double]) -> Int {
+        var rest = point
         for token in weights.indices {
-            point -= weights[token]
-            if point < 0 { return token }
+            rest -= weights[token]
+            if rest < 0 { return token }
         }
         // Rounding may leave a rest behind the last; it is not given to a token that cannot come.
         return weights.lastIndex { $0 > 0 } ?? 0

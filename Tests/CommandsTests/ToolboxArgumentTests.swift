@@ -1,7 +1,6 @@
 // What the command line accepts, what it refuses with 64, and which exit code a failure becomes. No model is needed.
 
 import ArgumentParser
-import Daemon
 import Diagnostics
 import Foundation
 import ModelFile

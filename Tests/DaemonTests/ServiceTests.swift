@@ -4,6 +4,8 @@ import Diagnostics
 import Foundation
 import Glibc
 import Logging
+import Spool
+import Synchronization
 import Testing
 
 @testable import Control
@@ -47,11 +49,64 @@ struct ServiceTests {
             place.effective, mode: .once, log: Logger(label: "test") { _ in Lines() }, surroundings)
         let health = Task { await daemon.health() }
         #expect(await offPool { standstill.hasBegun() })
-        #expect(await ends { _ = await daemon.status() })
+        #expect(await ends { _ = try? await daemon.status() })
         #expect(await ends { _ = await health.value })
         standstill.go()
         // As of the last look that came back, which is none.
         #expect(await health.value.checks.first { $0.name == "outbox" }?.ok == true)
+    }
+
+    @Test("a spool whose disk stands still holds up neither health nor metrics, and both and the status say so")
+    func spool() async throws {
+        let place = try Workplace()
+        var surroundings = try Surroundings.none()
+        surroundings.spool = SpoolLook.Patience(
+            glance: .milliseconds(1), status: .milliseconds(1), fault: .milliseconds(5))
+        let service = try Service(place, surroundings)
+        let daemon = service.daemon
+        @Sendable func isWell() async -> Bool? { await daemon.health().checks.first { $0.name == "spool" }?.ok }
+        // However long it takes to begin.
+        #expect(await ends { while await !daemon.health().ok {} })
+        let standstill = Standstill()
+        let held = Task { await daemon.spool.hold(standstill) }
+        #expect(await offPool { standstill.hasBegun() })
+        #expect(await ends { while await isWell() != false {} })
+        let health = await daemon.health()
+        #expect(health.checks.filter { !$0.ok }.map(\.name) == ["spool"])
+        #expect(health.checks.first { !$0.ok }?.message.hasPrefix("has not answered for ") == true)
+        let status = await #expect(throws: Failure.self) { try await daemon.status() }
+        #expect(status?.code == .unavailable && status?.object == "spool")
+        let metrics = await daemon.metrics().split(separator: "\n")
+        let gauge = metrics.first { $0.hasPrefix("memvpd_spool_standstill_seconds ") }
+        #expect(try #require(gauge?.split(separator: " ").last.flatMap { Double($0) }) > 0)
+        #expect(metrics.contains { $0.hasPrefix("memvpd_queue_jobs{") })
+        standstill.go()
+        await held.value
+        #expect(await ends { while await isWell() != true {} })
+        service.send(.end)
+        #expect(await service.end() == nil)
+    }
+
+    @Test("however many ask for the spool while it stands still, one look goes on and one comes after it")
+    func oneLook() async throws {
+        let standstill = Standstill()
+        let looks = Atomic(0)
+        let place = try Workplace()
+        let daemon = try DaemonService(
+            place.effective, mode: .once, log: Logger(label: "test") { _ in Lines() }, Surroundings.none())
+        let spool = await daemon.spool.snapshot()
+        let look = SpoolLook {
+            if looks.add(1, ordering: .relaxed).newValue == 1 { await offPool { standstill.stand() } }
+            return spool
+        }
+        for _ in 0..<20 {
+            let seen = await look.snapshot(within: .milliseconds(1))
+            #expect(seen.last == nil && seen.standstill != nil)
+        }
+        standstill.go()
+        let seen = await look.snapshot(within: .seconds(600))
+        #expect(seen.last != nil && seen.standstill == nil)
+        #expect((2...3).contains(looks.load(ordering: .relaxed)))
     }
 
     @Test("a textfile that cannot be written to its end holds up the daemon no more")
@@ -62,7 +117,7 @@ struct ServiceTests {
         surroundings.writeTextfile = { _, _ in standstill.stand() }
         let service = try Service(place, surroundings)
         #expect(await offPool { standstill.hasBegun() })
-        #expect(await ends { _ = await service.daemon.status() })
+        #expect(await ends { _ = try? await service.daemon.status() })
         #expect(await ends { _ = await service.daemon.metrics() })
         standstill.go()
         service.send(.end)

@@ -8,6 +8,7 @@ import Foundation
 import Glibc
 import Logging
 import Specification
+import Spool
 import Testing
 
 @testable import Control
@@ -161,6 +162,11 @@ extension DaemonService {
 
     /// Holds a worker's thread, and not the daemon.
     func holdWorker(_ standstill: Standstill) async { await workers.first?.hold(standstill) }
+}
+
+extension Spool {
+    /// Holds the thread of its system calls.
+    func hold(_ standstill: Standstill) { standstill.stand() }
 }
 
 extension ModelWorker {

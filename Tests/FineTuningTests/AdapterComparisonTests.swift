@@ -1,7 +1,13 @@
 // When a new adapter may take the present one's place.
 
 import Diagnostics
+import Foundation
+import Language
+import MemVP
+import Specification
+import Tensor
 import Testing
+import Vision
 
 @testable import FineTuning
 
@@ -30,5 +36,52 @@ struct AdapterComparisonTests {
     func verdicts(new: Double, present: Double?, floor: Double?, margin: Double, isMet: Bool) {
         let demand = AdapterDemand(metric: .ciderD, floor: floor, margin: margin)
         #expect(AdapterComparison(demand: demand, new: new, present: present, count: 1).isMet == isMet)
+    }
+
+    @Test("nothing is compared on one photo's rarity of words, nor on other rows of the one adapter than of the other")
+    func incomparable() throws {
+        let official = try OfficialBundle(.float32)
+        let base = try ModelBundle(path: official.path)
+        // The same projector before the prompt: less room for the question.
+        var (shape, tensors) = try AdapterFile.tensors(path: "\(official.path)/adapters/official.gguf", base: base.base)
+        (shape.prompting, shape.lambda, tensors.e2) = (.input, 1, nil)
+        let file = "\(official.folder.path)/input.gguf"
+        try AdapterFile.write(shape, tensors: tensors, base: base.base, name: "input", to: file)
+        let hash = try ModelBundle.sha256(ofFile: file)
+        #expect(try BundleBuilder.promote(file, hash: hash, name: "input", kinds: [.ask], to: base))
+        let bundle = try ModelBundle(path: official.path, positions: 256)
+        let answerer = try Answerer(
+            bundle: bundle, compute: Compute(kernels: Kernels.choose(forced: nil), threads: 2), batch: 2)
+
+        let photo = OfficialBundle.photo("rocket")
+        func question(_ words: Int, line: Int) -> ExampleRow {
+            let text = Array(repeating: "smoke", count: words).joined(separator: " ")
+            return ExampleRow(image: photo, task: .question(text, answer: "no"), file: "rows", line: line)
+        }
+        let builder = try ExampleBuilder(bundle)
+        func tokens(_ words: Int) throws -> Int {
+            try builder.example(question(words, line: 0), photo: "").tokens.count
+        }
+        // The first that does not fit with an answer behind the image tokens, and does without them.
+        let room = bundle.language.positions - bundle.vision.patches - TaskSpec.Generation.answer.maximumTokens
+        let words = try #require((1...max(1, room)).first { (try? tokens($0) > room + 2) ?? false })
+        func compare(_ metric: AdapterMetric, _ rows: [ExampleRow]) throws -> [AdapterComparison] {
+            try AdapterComparison.run(
+                [AdapterDemand(metric: metric)], new: metric == .exact ? "input" : "official",
+                present: { _ in "official" }, rows: rows, options: EvaluationOptions(file: "rows"), answerer: answerer
+            ).comparisons
+        }
+        #expect(try compare(.exact, [question(1, line: 1), question(2, line: 2)]).map(\.count) == [2])
+        let longer = #expect(throws: Failure.self) {
+            try compare(.exact, [question(1, line: 1), question(words, line: 2)])
+        }
+        #expect(longer?.code == .specInvalid && longer?.object == "rows")
+        #expect(longer?.cause.hasPrefix("gives 1 answers of the new adapter and 2 of the present one") == true)
+        #expect(longer?.hint.contains("rows:2: ") == true)
+
+        let captions = [ExampleRow(image: photo, task: .caption("smoke"), file: "rows", line: 1)]
+        let one = #expect(throws: Failure.self) { try compare(.ciderD, captions) }
+        #expect(one?.code == .specInvalid && one?.cause.hasPrefix("has one photo") == true)
+        #expect(try compare(.rougeL, captions).map(\.count) == [1])
     }
 }

@@ -97,6 +97,10 @@ struct DataRowTests {
             ),
             ("{\"image\": \"images/a.jpg\" \"caption\": \"a \\\" { [\"}", "is not an object in JSON"),
             ("[1, 2]", "is not an object in JSON"),
+            (
+                "{\"image\": \"images/a.jpg\", \"caption\": \"x\",}",
+                "is not an object in JSON: it has a comma too many"
+            ),
             ("{\"caption\": \"A dog.\"}", "has no image"),
             ("{\"image\": \"\", \"caption\": \"A dog.\"}", "has no image"),
             ("{\"image\": \"a\\u0000b\", \"caption\": \"A dog.\"}", "has an image path with a zero byte in it"),

@@ -54,6 +54,14 @@ struct SamplerTests {
         }
     }
 
+    @Test(
+        "a point belongs to the token whose share holds it; what rounding leaves behind the last, to the last that can come",
+        arguments: [(0, 1), (0.99, 1), (1, 2), (2.99, 2), (3, 2), (3.5, 2)] as [(Double, Int)])
+    func shares(point: Double, token: Int) {
+        #expect(Sampler.token(at: point, of: [0, 1, 2, 0]) == token)
+        #expect(Sampler.token(at: point, of: [0, 0]) == 0)
+    }
+
     @Test("top-p leaves the tail out")
     func nucleus() throws {
         let compute = try Self.compute()

@@ -2,7 +2,6 @@
 
 internal import ArgumentParser
 internal import Control
-internal import Daemon
 internal import Diagnostics
 internal import FoundationEssentials
 internal import Specification

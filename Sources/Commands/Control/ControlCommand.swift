@@ -1,7 +1,7 @@
 // memvpctl's command line: the operator's verbs over the control socket (docs/CONTROL.md).
 
 public import ArgumentParser
-internal import Daemon
+internal import Diagnostics
 
 /// `memvpctl`: looks at the daemon and steers it.
 public struct ControlCommand: ParsableCommand {

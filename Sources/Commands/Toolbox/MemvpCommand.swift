@@ -1,7 +1,6 @@
 // The root of the `memvp` tool, and the one place where its errors become messages and exit codes of sysexits(3).
 
 public import ArgumentParser
-internal import Daemon
 internal import Diagnostics
 
 /// The toolbox: what can be done with a model without the daemon.

@@ -1,7 +1,6 @@
 // `memvp models`: bundles as single files, for boxes without a network.
 
 internal import ArgumentParser
-internal import Daemon
 internal import Diagnostics
 internal import FoundationEssentials
 internal import MemVP

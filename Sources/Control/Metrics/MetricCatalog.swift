@@ -138,6 +138,8 @@ public struct MetricCatalog: Sendable {
     public let queue: Gauge<QueueState>
     /// `memvpd_queue_oldest_seconds`.
     public let queueOldest: Gauge<NoLabel>
+    /// `memvpd_spool_standstill_seconds`.
+    public let spoolStandstill: Gauge<NoLabel>
     /// `memvpd_held`.
     public let held: Gauge<NoLabel>
     /// `memvpd_stage_seconds`.
@@ -183,6 +185,10 @@ public struct MetricCatalog: Sendable {
         queue = registry.gauge("memvpd_queue_jobs", "Jobs now, by state.", by: QueueState.self)
         queueOldest = registry.gauge(
             "memvpd_queue_oldest_seconds", "Age of the oldest job in the spool, held ones too; 0 when there is none.")
+        spoolStandstill = registry.gauge(
+            "memvpd_spool_standstill_seconds",
+            "For how long the spool has not answered, its disk standing still; 0 while it does. The jobs' metrics are of before."
+        )
         held = registry.gauge("memvpd_held", "1 while an operator holds the queue, else 0.")
         stages = registry.histogram(
             "memvpd_stage_seconds", "Time of a job in each stage.", by: Stage.self,

@@ -7,7 +7,7 @@ public import Diagnostics
 /// What the daemon does when it is asked over a socket.
 public protocol ControlOperations: Sendable {
     /// The daemon's condition. Its warnings go to the metrics socket too, so they name no dropped file.
-    func status() async -> StatusDocument
+    func status() async throws(Failure) -> StatusDocument
     /// Whether it can do its work.
     func health() async -> HealthDocument
     /// The metrics in Prometheus text format.
@@ -78,7 +78,7 @@ public enum ControlRoutes {
             .text(await operations.metrics(), contentType: MetricsRegistry.contentType)
         }
         router.get("/v1/status") { request throws(Failure) in
-            var status = await operations.status()
+            var status = try await operations.status()
             if request.socket == .metrics { status.hideNames() }
             return .json(status)
         }

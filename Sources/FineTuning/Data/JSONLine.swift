@@ -69,17 +69,18 @@ public struct JSONLine {
     public var isJSON: Bool { JSONGrammar.isValue(bytes) }
 
     /// What the decoder passes over in an object, in words: a value of no JSON that nobody asks for, and rows are written again with
-    /// such; a key that stands twice, of whose values it takes one without a word. Nil where there is nothing, and where the line is
-    /// not even so much of an object that keys can be told.
+    /// such; a key that stands twice, of whose values it takes one without a word; a comma behind the last. Nil where there is
+    /// nothing, and where the line is not even so much of an object that keys can be told.
     public var memberFault: String? {
+        guard let members = members() else { return nil }
         var keys: Set<String> = []
-        for member in members() ?? [] {
+        for member in members {
             guard JSONGrammar.isValue(member.value) else {
                 return "is not an object in JSON: what stands for \(member.key) is no value"
             }
             guard keys.insert(member.key).inserted else { return "has the key \(member.key) twice" }
         }
-        return nil
+        return isJSON ? nil : "is not an object in JSON: it has a comma too many"
     }
 
     /// A text without its quotation marks and escapes.

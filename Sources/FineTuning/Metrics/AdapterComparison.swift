@@ -107,16 +107,12 @@ public struct AdapterComparison: Sendable, Equatable {
             }
             let own = try scores(new)
             let other = try present(kind).map { name throws(Failure) in try scores(name) }
-            let hint = own.badRows.first.map { "The first that could not be used is \($0)." } ?? ""
-            guard own.count > 0 else {
-                throw Failure(
-                    .specInvalid, options.file, "has no row for \(kind.rawValue) that could be answered", hint: hint)
-            }
             if let other, other.count != own.count {
+                let bad = [own, other].lazy.compactMap(\.badRows.first).first
                 throw Failure(
                     .specInvalid, options.file,
                     "gives \(own.count) answers of the new adapter and \(other.count) of the present one: they cannot be compared",
-                    hint: hint)
+                    hint: bad.map { "The first that could not be used is \($0)." } ?? "")
             }
             guard own.count > 1 || !judged.contains(where: { $0.metric == .ciderD }) else {
                 throw Failure(
