@@ -23,7 +23,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from captioner import BEGIN, END, LONGEST, PAD, UNKNOWN, Captioner
-from data import Data, Photos
+from data import VIEWS, Data, Photos
 from reward import named_again, rewarded
 from saying import greedy, likeliest
 
@@ -68,12 +68,15 @@ def trained(model, photos, data, words, options):
     """The rewarded state and the one of words alone, or that alone without a reward."""
     models = [copy.deepcopy(model), model] if options.reward_steps else [model]
     if options.state and os.path.exists(options.state):
-        for one, state in zip(models, torch.load(options.state)):
-            one.load_state_dict(state)
+        load(models, options.state)
     else:
-        taught_words(model, photos, data, {word: i for i, word in enumerate(words)}, options.epochs, options.rate)
+        if options.begin:
+            load(models, options.begin)
+        else:
+            taught_words(model, photos, data, {word: i for i, word in enumerate(words)}, options.epochs, options.rate)
+            models[0].load_state_dict(model.state_dict())
         if options.reward_steps:
-            reward(models[0], model, photos, data, words, options)
+            reward(models[0], photos, data, words, options)
         if options.state:
             torch.save([one.state_dict() for one in models], options.state)
     for one in models:
@@ -81,8 +84,13 @@ def trained(model, photos, data, words, options):
     return models
 
 
-def reward(model, taught, photos, data, words, options):
-    model.load_state_dict(taught.state_dict())
+def load(models, file):
+    states = torch.load(file)
+    for model, state in zip(models, (states[0], states[-1])):
+        model.load_state_dict(state)
+
+
+def reward(model, photos, data, words, options):
     for part in model.modules():
         if isinstance(part, nn.Dropout):
             part.p = options.reward_dropout
@@ -90,21 +98,28 @@ def reward(model, taught, photos, data, words, options):
             part.dropout = 0.0  # none of the weights: `draw` has none either
     own = set(data.files[options.data[0]])
     learned = [photo for photo in data.learned if photo in own]
-    rewarded(model, photos, data, learned, words, options.reward_schedule, options.reward_steps)
+    rewarded(model, photos, data, learned, words, options.reward_schedule, options.reward_steps, seed=options.seed + 1)
 
 
-def write(say, photos, data, words, name):
+def rows(say, photos, data, words, shown, view, of_one_view):
+    """What is said of one view of each photo that has it."""
+    own = [photo for photo in shown if len(data.views[photo]) > view]
+    for start in range(0, len(own), 100):
+        part = own[start:start + 100]
+        said = say(photos.take([data.views[photo][view] for photo in part]))
+        for photo, tokens in ((photo, tokens) for photo, texts in zip(part, said) for tokens in texts):
+            caption = [words[token] for token in tokens]
+            if named_again(caption) == 0:
+                row = {"image": shown[photo], "caption": " ".join(caption) + ".", "split": data.split[photo]}
+                yield {**row, "view": view} if of_one_view else row
+
+
+def write(say, photos, data, words, options):
     for file, shown in data.files.items():
-        own = [photo for photo in shown if data.views[photo]]
-        with open(os.path.join(os.path.dirname(file), name), "w") as out:
-            for start in range(0, len(own), 100):
-                part = own[start:start + 100]
-                said = say(photos.take([data.views[photo][0] for photo in part]))
-                for photo, tokens in ((photo, tokens) for photo, texts in zip(part, said) for tokens in texts):
-                    caption = [words[token] for token in tokens]
-                    if named_again(caption) == 0:
-                        row = {"image": shown[photo], "caption": " ".join(caption) + ".", "split": data.split[photo]}
-                        out.write(json.dumps(row) + "\n")
+        with open(os.path.join(os.path.dirname(file), options.out), "w") as out:
+            for view in range(options.views or 1):
+                for row in rows(say, photos, data, words, shown, view, options.views is not None):
+                    out.write(json.dumps(row) + "\n")
 
 
 def main():
@@ -122,11 +137,16 @@ def main():
     parser.add_argument("--reward-dropout", type=float, default=0.1)
     parser.add_argument(
         "--best", type=int, default=1, help="captions of each photo, up to 3; 0 for a greedy one of the last state alone")
+    parser.add_argument(
+        "--views", type=int, choices=range(1, VIEWS + 1),
+        help="captions of so many views of each photo, each of its own, which its rows name; by default of the whole, for all")
     parser.add_argument("--state", help="where the trained captioners are kept; one that is there is not trained again")
+    parser.add_argument("--begin", help="a kept state that the reward goes on from, instead of learning words first")
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    torch.manual_seed(0)
+    torch.manual_seed(options.seed)
 
     photos = Photos(options.features, options.patches, options.width)
     data = Data(options.data, photos)
@@ -141,7 +161,7 @@ def main():
         say = lambda features: [[text] for text in greedy(models[0], features)]
     else:
         say = lambda features: likeliest(models, features, options.best)
-    write(say, photos, data, words, options.out)
+    write(say, photos, data, words, options)
 
 
 if __name__ == "__main__":

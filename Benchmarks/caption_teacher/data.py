@@ -1,12 +1,15 @@
 """What the teacher is shown: captions by photo, and the features that `memvp train --cache` has kept of each."""
 import collections
 import hashlib
+import itertools
 import json
 import os
 import re
 
 import numpy as np
 import torch
+
+VIEWS = 4  # that are looked for
 
 
 def words_of(caption):
@@ -22,11 +25,11 @@ class Photos:
         self.values = np.memmap(prefix + ".f16", np.float16, "r").reshape(-1, patches, width)
 
     def views(self, path):
-        """The rows of a photo's views, the whole first."""
+        """The rows of a photo's views, in their order from the whole on, as far as the store has them."""
         with open(path, "rb") as photo:
             name = hashlib.sha256(photo.read()).hexdigest()
-        keys = [name] + [hashlib.sha256(f"{name} view {n}".encode()).hexdigest() for n in (1, 2, 3)]
-        return [self.rows[key] for key in keys if key in self.rows]
+        keys = [name] + [hashlib.sha256(f"{name} view {n}".encode()).hexdigest() for n in range(1, VIEWS)]
+        return [self.rows[key] for key in itertools.takewhile(self.rows.__contains__, keys)]
 
     def take(self, rows):
         """Features [rows, patches, width]."""
