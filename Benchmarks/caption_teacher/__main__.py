@@ -35,9 +35,9 @@ def padded(sentences):
     return torch.tensor([s + [PAD] * (length - len(s)) for s in sentences])
 
 
-def taught_words(model, photos, data, number, epochs, rate):
+def taught_words(model, photos, data, number, epochs, rate, seed):
     """The words of all training captions, labels smoothed by 0.1, one cycle of the rate."""
-    order = np.random.default_rng(1)
+    order = np.random.default_rng(seed + 1)
     rows = [(photo, caption) for photo in data.learned for caption in data.captions[photo]]
     steps = epochs * (len(rows) // BATCH)
     print(f"{len(data.learned)} photos, {len(rows)} captions, {len(number)} words, {steps} steps", flush=True)
@@ -73,7 +73,8 @@ def trained(model, photos, data, words, options):
         if options.begin:
             load(models, options.begin)
         else:
-            taught_words(model, photos, data, {word: i for i, word in enumerate(words)}, options.epochs, options.rate)
+            number = {word: i for i, word in enumerate(words)}
+            taught_words(model, photos, data, number, options.epochs, options.rate, options.seed)
             models[0].load_state_dict(model.state_dict())
         if options.reward_steps:
             reward(models[0], photos, data, words, options)
@@ -145,6 +146,8 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
+    if options.begin and not options.reward_steps:
+        parser.error("--begin goes on with the reward: it needs --reward-steps")
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
 

@@ -44,10 +44,8 @@ extension SpoolSnapshot {
 }
 
 extension DaemonService {
-    /// The status; `file` is what the last error's job was made of.
-    func document(
-        _ snapshot: SpoolSnapshot, _ lastError: Reporter.LastError? = nil, about file: FileName? = nil
-    ) -> StatusDocument {
+    /// The status.
+    func document(_ snapshot: SpoolSnapshot) -> StatusDocument {
         let up = started.duration(to: .now).milliseconds / 1e3
         let catalog = reporter.catalog
         return StatusDocument(
@@ -63,9 +61,9 @@ extension DaemonService {
                 perMinute: reporter.rate.perMinute(), answered: catalog.jobs.value(.answered),
                 errors: catalog.jobs.value(.error)),
             stages: catalog.stageTimes(),
-            lastError: lastError.map {
+            lastError: reporter.lastError.map {
                 .init(
-                    at: $0.at, job: $0.job.description, file: file.map { FileLabel($0.bytes) },
+                    at: $0.at, job: $0.job.description, file: $0.file.map { FileLabel($0.bytes) },
                     error: ErrorDetail($0.failure))
             },
             directories: directories(snapshot),

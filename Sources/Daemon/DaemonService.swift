@@ -57,7 +57,9 @@ actor DaemonService {
     let surroundings: Surroundings
     private let sockets: [SocketRole: ListeningSocket]
     private let textfile = SideThread()
+    /// Counts alone; and with what waits in the inbox, which takes longer.
     let spoolLook: SpoolLook
+    let statusLook: SpoolLook
 
     var condition = Condition.starting
     var configuration: DaemonConfiguration
@@ -89,7 +91,8 @@ actor DaemonService {
         spool = try Spool(
             configuration: configuration.spool, inspector: specs,
             render: { AnswerDocument($0, model: served.named).explained }, report: { reporter.handle($0) })
-        spoolLook = SpoolLook { [spool] in await spool.snapshot(waiting: 20) }
+        spoolLook = SpoolLook { [spool] in await spool.snapshot(waiting: 0) }
+        statusLook = SpoolLook { [spool] in await spool.snapshot(waiting: 20) }
         let settings = ModelWorker.Settings(bundle: bundle, configuration: configuration)
         var workers: [ModelWorker] = []
         for threads in shares {

@@ -9,16 +9,13 @@ internal import Spool
 
 extension DaemonService: ControlOperations {
     func status() async throws(Failure) -> StatusDocument {
-        let (seen, standstill) = await spoolLook.snapshot(within: surroundings.spool.status)
+        let (seen, standstill) = await statusLook.snapshot(within: surroundings.spool.status)
         guard standstill == nil, let snapshot = seen else {
             throw Failure(
                 .unavailable, "spool", Self.words(standstill ?? .zero),
-                hint: "memvpctl health says what else is known; see that the disks of inbox, spool and outbox answer.")
+                hint: "See that the disks of inbox, spool and outbox answer; memvpctl health tells what else is known.")
         }
-        guard let error = reporter.lastError else { return document(snapshot) }
-        // Whatever its outcome is called: the files were dropped under names of their own.
-        let job = await spool.job(named: error.job)
-        return document(snapshot, error, about: job?.image ?? job?.spec)
+        return document(snapshot)
     }
 
     func health() async -> HealthDocument {

@@ -1,4 +1,7 @@
 // A number that only grows, and whoever waits until it has come so far, for a while.
+//
+// Invariants: a continuation is resumed by whoever takes it out of `waiting`, under the lock, and so once; the numbers of `reach` come
+// in order, from one caller at a time.
 
 internal import Synchronization
 

@@ -15,6 +15,8 @@ final class Reporter: Sendable {
     struct LastError: Sendable {
         let at: Timestamp
         let job: JobID
+        /// What was dropped: its outcome may be called otherwise.
+        let file: FileName?
         let failure: Failure
     }
 
@@ -67,7 +69,7 @@ final class Reporter: Sendable {
 
     func handle(_ event: SpoolEvent) {
         switch event {
-        case .published(let job, let name, let failure): published(job, name, failure)
+        case .published(let job, let name, let file, let failure): published(job, name, of: file, failure)
         case .overflowed:
             catalog.watchOverflows.increment()
             log.notice("the kernel dropped events of the inbox; it was scanned")
@@ -103,7 +105,7 @@ final class Reporter: Sendable {
         }
     }
 
-    private func published(_ job: JobID, _ name: FileName, _ failure: Failure?) {
+    private func published(_ job: JobID, _ name: FileName, of file: FileName?, _ failure: Failure?) {
         rate.record()
         let now = Timestamp.now
         guard let failure else {
@@ -117,7 +119,7 @@ final class Reporter: Sendable {
         }
         catalog.jobs.increment(.error)
         catalog.errors.increment(failure.code)
-        state.withLock { $0.lastError = LastError(at: now, job: job, failure: failure) }
+        state.withLock { $0.lastError = LastError(at: now, job: job, file: file, failure: failure) }
         log.notice("error\(suffix(name)): \(shown(failure))", metadata: ["job": "\(job)"])
     }
 

@@ -2,8 +2,8 @@
 // asked for that very work, and those only for a while.
 //
 // Invariants of `SideThread`: one thread at a time, and none while there is nothing to do; of work that has not begun only the
-// newest is kept, so that what stands still gathers neither threads nor work. Failure mode: no thread to be had is like work that
-// takes too long.
+// newest is kept, so that what stands still gathers neither threads nor work. Failure mode: without a thread to be had, the work is
+// not done.
 
 internal import Diagnostics
 internal import Synchronization
@@ -18,8 +18,14 @@ final class SideThread: Sendable {
     }
 
     private let state = Mutex(State())
+    /// Starts a thread; whether there was one.
+    private let start: @Sendable (@escaping @Sendable () -> Void) -> Bool
     /// What was given before and replaced is through as well.
     private let through = Milestone()
+
+    init(start: @escaping @Sendable (@escaping @Sendable () -> Void) -> Bool = { ThreadBridge.start($0) }) {
+        self.start = start
+    }
 
     /// Has work done; returns when it, or newer work, is through, or after `patience`: it then goes on by itself.
     func run(within patience: Duration, _ work: @escaping @Sendable () -> Void) async {
@@ -33,10 +39,17 @@ final class SideThread: Sendable {
             defer { state.isAtWork = true }
             return (state.given, !state.isAtWork)
         }
-        if begins, !ThreadBridge.start({ [self] in workOff() }) {
-            state.withLock { $0.isAtWork = false }
-        }
+        if begins, !start({ [self] in workOff() }) { giveUp() }
         return number
+    }
+
+    /// Drops what there is no thread for: nobody waits for it.
+    private func giveUp() {
+        let dropped = state.withLock { state in
+            (state.next, state.isAtWork) = (nil, false)
+            return state.given
+        }
+        through.reach(dropped)
     }
 
     // MARK: The thread

@@ -40,8 +40,8 @@ public enum SpoolEvent: Sendable {
     case requeued(JobID)
     /// A passing fault ended an attempt; the next one begins after the pause.
     case deferred(JobID, Failure, pause: Duration)
-    /// The outcome is in the outbox: an answer, or the failure.
-    case published(JobID, FileName, Failure?)
+    /// The outcome of what was dropped is in the outbox under a name of its own: an answer, or the failure.
+    case published(JobID, FileName, of: FileName?, Failure?)
     /// An operator kept the job back, or let it go on.
     case held(JobID, Bool)
     /// A finished job's inputs went after their retention.

@@ -95,7 +95,8 @@ extension Spool {
         census.add(entry.id, isFailure ? .failed : .done, bytes: bytes)
         forget(entry.id)
         let failure = isFailure ? entry.record.lastFailure?.failure : nil
-        report(.published(entry.id, entry.record.outcomeName ?? FileName.placeholder, failure))
+        let name = entry.record.outcomeName ?? FileName.placeholder
+        report(.published(entry.id, name, of: entry.image ?? entry.spec, failure))
     }
 
     // MARK: Publishing

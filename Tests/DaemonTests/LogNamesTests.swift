@@ -49,8 +49,9 @@ struct LogNamesTests {
         return [
             .specRefused(spec, Self.failure), .queued(job, image: photo, spec: spec),
             .queued(job, image: photo, spec: nil), .joined(job, spec: spec), .taken(job), .requeued(job),
-            .deferred(job, Self.failure, pause: .seconds(2)), .published(job, photo, nil),
-            .published(job, photo, Self.failure), .published(job, photo, removed), .held(job, true),
+            .deferred(job, Self.failure, pause: .seconds(2)), .published(job, photo, of: photo, nil),
+            .published(job, photo, of: photo, Self.failure), .published(job, photo, of: photo, removed),
+            .held(job, true),
             .expired(job, .done), .struck(job, strikes: 1), .trouble(Self.failure),
         ]
     }

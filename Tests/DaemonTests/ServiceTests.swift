@@ -67,6 +67,8 @@ struct ServiceTests {
         @Sendable func isWell() async -> Bool? { await daemon.health().checks.first { $0.name == "spool" }?.ok }
         // However long it takes to begin.
         #expect(await ends { while await !daemon.health().ok {} })
+        #expect((try? await daemon.hold(by: nil)) != nil)
+        #expect(await ends { while await !daemon.metrics().contains("\nmemvpd_held 1\n") {} })
         let standstill = Standstill()
         let held = Task { await daemon.spool.hold(standstill) }
         #expect(await offPool { standstill.hasBegun() })
@@ -79,7 +81,8 @@ struct ServiceTests {
         let metrics = await daemon.metrics().split(separator: "\n")
         let gauge = metrics.first { $0.hasPrefix("memvpd_spool_standstill_seconds ") }
         #expect(try #require(gauge?.split(separator: " ").last.flatMap { Double($0) }) > 0)
-        #expect(metrics.contains { $0.hasPrefix("memvpd_queue_jobs{") })
+        // As of the last look.
+        #expect(metrics.contains("memvpd_held 1"))
         standstill.go()
         await held.value
         #expect(await ends { while await isWell() != true {} })
@@ -99,9 +102,10 @@ struct ServiceTests {
             if looks.add(1, ordering: .relaxed).newValue == 1 { await offPool { standstill.stand() } }
             return spool
         }
-        for _ in 0..<20 {
+        for number in 0..<20 {
             let seen = await look.snapshot(within: .milliseconds(1))
             #expect(seen.last == nil && seen.standstill != nil)
+            if number == 0 { #expect(await offPool { standstill.hasBegun() }) }
         }
         standstill.go()
         let seen = await look.snapshot(within: .seconds(600))

@@ -47,6 +47,36 @@ struct SideThreadTests {
         standstill.go()
     }
 
+    @Test("without a thread to be had nobody waits, and the next work is done if there is one again")
+    func noThread() async {
+        let done = Mutex<[Int]>([])
+        let isThere = Atomic(false)
+        let side = SideThread { body in
+            guard isThere.load(ordering: .acquiring) else { return false }
+            return ThreadBridge.start(body)
+        }
+        #expect(await ends { await side.run(within: .seconds(3_600)) { done.withLock { $0.append(1) } } })
+        isThere.store(true, ordering: .releasing)
+        #expect(await ends { await side.run(within: .seconds(3_600)) { done.withLock { $0.append(2) } } })
+        #expect(done.withLock { $0 } == [2])
+    }
+
+    @Test("a milestone lets through whoever waits for it or less, at once if it is reached, and nobody else")
+    func milestone() async {
+        let milestone = Milestone()
+        let waiting = [1, 2, 2, 3].map { number in
+            Task { await milestone.wait(for: number, within: number == 3 ? .milliseconds(20) : .seconds(3_600)) }
+        }
+        milestone.reach(2)
+        var passed: [Bool] = []
+        for task in waiting { passed.append(await task.value) }
+        #expect(passed == [true, true, true, false])
+        #expect(await milestone.wait(for: 2, within: .seconds(3_600)))
+        let cancelled = Task { await milestone.wait(for: 3, within: .seconds(3_600)) }
+        cancelled.cancel()
+        #expect(await !cancelled.value)
+    }
+
     @Test("the watchdog is fed while no pass is too long, and barks when one is")
     func watchdog() async throws {
         let seen = Mutex<[String]>([])

@@ -137,6 +137,24 @@ struct DataDerivationTests {
         }
     }
 
+    @Test("what a caption of the whole photo alone says is asked of no other view, and those of crops say nothing")
+    func views() {
+        let of = Set(rows.map(\.image).filter { $0.hasSuffix("5.jpg") })
+        var marked = rows
+        for index in marked.indices where of.contains(marked[index].image) && index % 5 == 4 { marked[index].view = 0 }
+        let crops = rows.map { row in
+            var crop = row
+            crop.task = .caption("There is a zebra .")
+            crop.view = 2
+            return crop
+        }
+        let derived = DerivedQuestions.derive(from: marked + crops)
+        #expect(derived.contains { $0.view == 0 })
+        for row in derived { #expect(row.view == (of.contains(row.image) ? 0 : nil)) }
+        let plain = DerivedQuestions.derive(from: rows)
+        #expect(derived.map(\.task) == plain.map(\.task))
+    }
+
     @Test("no answer to one wording is commoner than the second commonest; one answer alone is no question")
     func capped() {
         func candidates(_ answers: String...) -> [DerivedQuestions.Candidate] {
@@ -226,7 +244,7 @@ struct DataWritingTests {
         let path = try folder.file(
             """
             {"type": "x", "image": "images/a.jpg", "caption": "A \\u00e9 \\/ \\"dog\\" .", "id": 12345678901234567890, "z": [1.0, {"b": 2}]}
-            {"image" : "./images/b.jpg" , "spl\\u0069t":"test", "question":"What?","answers":["x","y"],"source":null, }
+            {"image" : "./images/b.jpg" , "spl\\u0069t":"test", "question":"What?","answers":["x","y"],"source":null }
             \u{FEFF}{"image": "images/a.jpg", "caption": "Twice ."}
             """)
         try FileManager.default.createDirectory(atPath: "\(folder.path)/sub", withIntermediateDirectories: true)

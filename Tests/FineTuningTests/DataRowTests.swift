@@ -118,10 +118,6 @@ struct DataRowTests {
             ),
             ("{\"image\": \"images/a.jpg\", \"caption\": \"x\", \"caption\": \"y\"}", "has the key caption twice"),
             ("{\"image\": \"images/a.jpg\", \"caption\": \"x\", \"n\": 1, \"\\u006e\": 1}", "has the key n twice"),
-            (
-                "{\"image\": \"images/a.jpg\", \"caption\": \"x\", \"view\": 1}",
-                "is true of view 1 alone, and only the whole photo, view 0, is shown"
-            ),
             ("{\"image\": \"images/a.jpg\", \"caption\": \"x\", \"view\": \"1\"}", "has a view of the wrong type"),
             ("{\"image\": \"images/c.jpg\", \"caption\": \"x\"}", "the photo images/c.jpg is missing"),
             ("{\"image\": \"images\", \"caption\": \"x\"}", "the photo images is not a regular file"),
@@ -161,19 +157,29 @@ struct DataRowTests {
         #expect(try read(sound.map(row).joined(separator: "\n")).rows.count == sound.count)
     }
 
-    @Test("a row may be true of one view alone, if that is shown; written again it still is")
+    @Test("a row may be true of one view alone: who shows no other passes it over; written again it still is")
     func view() throws {
-        let text = [-1, 0, 3, 4].map { #"{"caption":"A dog .","image":"images/a.jpg","view":\#($0)}"# }
+        let views = ["-1", "0", "3", "4", "1.5", "1e30"]
+        let text = views.map { #"{"caption":"A dog .","image":"images/a.jpg","view":\#($0)}"# }
         let folder = try DataFolder()
         let path = try folder.file(text.joined(separator: "\n"))
         var bad: [BadRow] = []
-        let rows = try ExampleRows.read(path: path, views: 4) { bad.append($0) }
+        let rows = try ExampleRows.read(path: path, views: .shown(4)) { bad.append($0) }
         #expect(rows.map(\.view) == [0, 3])
-        let reasons = ["-1", "4"].map { "is true of view \($0) alone, and those shown are 0 to 3" }
-        #expect(bad.map(\.reason) == reasons)
+        let none = "has a view that is no number of one: the whole photo is 0"
+        #expect(bad.map(\.line) == [1, 4, 5, 6])
+        #expect(bad.map(\.reason) == [none, "is true of view 4 alone, which --views 4 does not show", none, none])
+        for (wanted, found) in [(RowViews.whole, [0]), (.any, [0, 3, 4])] {
+            bad = []
+            #expect(try ExampleRows.read(path: path, views: wanted) { bad.append($0) }.map(\.view) == found)
+            #expect(bad.map(\.line) == [1, 5, 6])
+        }
         let out = "\(folder.path)/again.jsonl"
         try ExampleRows.write(rows, to: out)
-        #expect(try ExampleRows.read(path: out, views: 4).map(\.view) == [0, 3])
+        #expect(try ExampleRows.read(path: out, views: .any).map(\.view) == [0, 3])
+        let crops = try folder.file(text[2])
+        let failure = #expect(throws: Failure.self) { try ExampleRows.read(path: crops) }
+        #expect(failure?.cause == "has no row; 1 are true of one view alone")
     }
 
     @Test("bytes that are not UTF-8, and a text that is too long, are bad rows")

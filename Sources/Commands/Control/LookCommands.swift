@@ -107,10 +107,13 @@ struct HealthCommand: ParsableCommand {
                 }
             }
             guard health.ok else {
-                let unwell = health.checks.filter { !$0.ok }.map(\.name).joined(separator: ", ")
+                let unwell = health.checks.filter { !$0.ok }.map(\.name)
+                // The status has nothing without the spool.
                 throw Failure(
-                    .unavailable, "memvpd", "is not well: \(unwell)",
-                    hint: "memvpctl status and journalctl -u memvpd say more.")
+                    .unavailable, "memvpd", "is not well: \(unwell.joined(separator: ", "))",
+                    hint: unwell.contains("spool")
+                        ? "See that the disks of inbox, spool and outbox answer; journalctl -k may say which does not."
+                        : "memvpctl status and journalctl -u memvpd say more.")
             }
         }
     }

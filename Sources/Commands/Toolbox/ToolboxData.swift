@@ -28,7 +28,7 @@ struct ToolboxDataOptions: ParsableArguments {
     /// The rows with their lines, bad ones named and counted.
     ///
     /// - Throws: the reader's failures; `cannot_create` and the like where the file to write could not be, or is what is read.
-    func lines(_ bad: inout Int, split: String? = nil, views: Int = 1) throws(Failure) -> RowLines {
+    func lines(_ bad: inout Int, split: String? = nil, views: RowViews = .whole) throws(Failure) -> RowLines {
         try ToolboxOutput.check(out, reading: [data])
         var count = 0
         let wanted = ExampleRows.splits(split)
@@ -185,7 +185,7 @@ struct ToolboxDataSplit: ParsableCommand {
 
     func run() throws {
         var bad = 0
-        let lines = try options.lines(&bad, views: .max)
+        let lines = try options.lines(&bad, views: .any)
         let rows = try ExampleRows.holdOut(part, of: lines.rows, in: options.data, from: from, to: to)
         try ExampleRows.write(rows, in: lines, to: options.out)
         let report = ToolboxDataReport(rows, badRows: bad)

@@ -222,8 +222,8 @@ struct ToolboxTrain: ParsableCommand {
         // Not --initial: it is read before the adapter takes its place.
         try ToolboxOutput.spare(data + validation, bundle: base, from: out)
         let policy: BadRowPolicy = onBadRow == .stop ? .stop : .skip
-        let training = try rows(data, split, views: views, policy)
-        let checking = try rows(validation, validationSplit, views: 1, policy)
+        let training = try rows(data, split, .shown(views), policy)
+        let checking = try rows(validation, validationSplit, .whole, policy)
         try ToolboxOutput.spare(Set((training.rows + checking.rows).map(\.image)).sorted(), from: out)
         let model = ToolboxModelOptions.parsed(model: base, threads: threads)
         let bundle = try model.bundle()
@@ -269,7 +269,7 @@ struct ToolboxTrain: ParsableCommand {
 
     /// The rows of files, and how many were left out.
     private func rows(
-        _ paths: [String], _ split: String, views: Int, _ policy: BadRowPolicy
+        _ paths: [String], _ split: String, _ views: RowViews, _ policy: BadRowPolicy
     ) throws(Failure) -> (rows: [ExampleRow], bad: Int) {
         var rows: [ExampleRow] = []
         var bad = 0

@@ -22,13 +22,13 @@ public enum ExampleRows {
     ///
     /// - Parameters:
     ///   - splits: the splits that are wanted; nil for all. Of rows in other splits only the syntax is checked.
-    ///   - views: how many views of a photo are shown. A row of another view is bad.
+    ///   - views: which rows of one view alone are wanted.
     ///   - badRows: whether a bad row is left out or ends the reading.
     ///   - report: is told each bad row that is left out.
     /// - Throws: `not_found`, `unreadable`, `not_regular_file` for the file; `spec_invalid` naming file, line and reason
     ///   of a bad row under `stop`, or a file in which no row can be used.
     public static func read(
-        path: String, splits: Set<String>? = nil, views: Int = 1, badRows: BadRowPolicy = .skip,
+        path: String, splits: Set<String>? = nil, views: RowViews = .whole, badRows: BadRowPolicy = .skip,
         report: (BadRow) -> Void = { _ in }
     ) throws(Failure) -> [ExampleRow] {
         try lines(path: path, splits: splits, views: views, badRows: badRows, report: report).rows
@@ -36,7 +36,7 @@ public enum ExampleRows {
 
     /// Reads the rows of a file with the lines that they stand in; arguments and failures are those of `read`.
     public static func lines(
-        path: String, splits: Set<String>? = nil, views: Int = 1, badRows: BadRowPolicy = .skip,
+        path: String, splits: Set<String>? = nil, views: RowViews = .whole, badRows: BadRowPolicy = .skip,
         report: (BadRow) -> Void = { _ in }
     ) throws(Failure) -> RowLines {
         var bytes = try InputFile.read(path, limit: fileLimit, tooLarge: .specInvalid)[...]
@@ -68,7 +68,8 @@ public enum ExampleRows {
         }
         guard !found.rows.isEmpty else {
             let of = splits.map { " of the split \($0.sorted().joined(separator: ", "))" } ?? ""
-            let why = bad == 0 ? "" : "; \(bad) bad rows were left out"
+            var why = bad == 0 ? "" : "; \(bad) bad rows were left out"
+            if reader.ofOtherViews > 0 { why += "; \(reader.ofOtherViews) are true of one view alone" }
             let others = reader.others.sorted { $0.key < $1.key }.map { "\($0.key) (\($0.value) rows)" }
             throw Failure(
                 .specInvalid, path, "has no row\(of)\(why)",
@@ -148,6 +149,16 @@ public struct RowLines: Sendable {
     fileprivate init() {}
 }
 
+/// Which rows are read of those that are true of one view of their photo alone.
+public enum RowViews: Sendable, Equatable {
+    /// Those of the whole photo; others are passed over, like those of another split.
+    case whole
+    /// Those of the views that a run shows, so many from 0 on; others are bad rows.
+    case shown(Int)
+    /// All of them.
+    case any
+}
+
 /// Why a line is no row.
 private struct RowFault: Error {
     let reason: String
@@ -168,7 +179,9 @@ private struct RowReader {
     let path: String
     let folder: String
     let splits: Set<String>?
-    let views: Int
+    let views: RowViews
+    /// Rows that are passed over for being of one view.
+    private(set) var ofOtherViews = 0
     /// Rows of other splits than those wanted.
     private(set) var others: [String: Int] = [:]
     private let decoder = JSONDecoder()
@@ -177,7 +190,7 @@ private struct RowReader {
     /// By what a photo is known by: as the first row of it has it.
     private var first: [String: RowPhoto] = [:]
 
-    init(path: String, splits: Set<String>?, views: Int) {
+    init(path: String, splits: Set<String>?, views: RowViews) {
         self.path = path
         folder = path.lastIndex(of: "/").map { String(path[...$0]) } ?? ""
         self.splits = splits
@@ -195,12 +208,28 @@ private struct RowReader {
         guard let name = record.image, !name.isEmpty else { throw RowFault(reason: "has no image") }
         guard !name.utf8.contains(0) else { throw RowFault(reason: "has an image path with a zero byte in it") }
         let (task, answers) = try task(record)
-        if let view = record.view, let fault = PhotoViews.fault(view, of: views) { throw RowFault(reason: fault) }
+        let view = try record.view.map { (view) throws(RowFault) in try self.view(view) }
+        if let view {
+            if case .shown(let count) = views, let fault = PhotoViews.fault(view, of: count) {
+                throw RowFault(reason: fault)
+            }
+            if views == .whole, view > 0 {
+                ofOtherViews += 1
+                return nil
+            }
+        }
         let photo = photo(name)
         if let fault = photo.fault { throw RowFault(reason: "the photo \(name) \(fault)") }
         return ExampleRow(
             image: photo.path, imageName: photo.name, task: task, answers: answers, split: split, file: path,
-            line: number, kind: record.kind ?? record.type, isDerived: record.derived ?? false, view: record.view)
+            line: number, kind: record.kind ?? record.type, isDerived: record.derived ?? false, view: view)
+    }
+
+    private func view(_ view: Double) throws(RowFault) -> Int {
+        guard let number = Int(exactly: view), number >= 0 else {
+            throw RowFault(reason: "has a view that is no number of one: the whole photo is 0")
+        }
+        return number
     }
 
     private func task(_ record: RowRecord) throws(RowFault) -> (ExampleRow.Task, [String]) {
@@ -279,5 +308,6 @@ private struct RowRecord: Decodable {
     var type: String?
     var kind: String?
     var derived: Bool?
-    var view: Int?
+    /// Whole, or the row is a bad one.
+    var view: Double?
 }

@@ -59,7 +59,7 @@ public struct JSONLine {
                 let value = cursor.value()
             else { return nil }
             members.append(Member(key: key, spelledKey: spelled, value: value))
-            // The decoder takes a comma after the last member, too.
+            // The decoder takes a comma behind the last member, too: `memberFault` does not.
             if !cursor.takes(UInt8(ascii: ",")), !cursor.isAt(UInt8(ascii: "}")) { return nil }
         }
         return members

@@ -33,11 +33,9 @@ enum PhotoViews {
             isMirrored: isMirrored(number))
     }
 
-    /// Why a row of this view alone cannot be used where `count` views are shown; nil where it can.
+    /// Why a row of this view alone cannot be learned where `count` views are shown; nil where it can.
     static func fault(_ view: Int, of count: Int) -> String? {
-        guard !(0..<count).contains(view) else { return nil }
-        return "is true of view \(view) alone, and "
-            + (count == 1 ? "only the whole photo, view 0, is shown" : "those shown are 0 to \(count - 1)")
+        (0..<count).contains(view) ? nil : "is true of view \(view) alone, which --views \(count) does not show"
     }
 
     /// Which of `count` views a row is true of: its own alone where it names one; where it says left or right, none that is mirrored.

@@ -329,9 +329,7 @@ public final class Trainer {
                     throw error
                 }
                 // What is wrong from here on is the row's own: others of the photo may be right.
-                if let view = row.view, let fault = PhotoViews.fault(view, of: keys.count) {
-                    throw Failure(.specInvalid, "", fault, hint: "Show more with --views, or leave the row out.")
-                }
+                if let view = row.view { try check(view, of: keys.count) }
                 let views = PhotoViews.fitting(keys.count, row).map { keys[$0] }
                 let example = try builder.example(row, photo: keys[row.view ?? 0], views: views)
                 guard example.tokens.count <= limit, example.promptCount >= 1 else {
@@ -357,6 +355,16 @@ public final class Trainer {
             throw Failure(.specInvalid, "training data", "has no example that can be used")
         }
         return data
+    }
+
+    /// Whether a row of one view alone can be learned.
+    private func check(_ view: Int, of shown: Int) throws(Failure) {
+        if let fault = PhotoViews.fault(view, of: shown) { throw Failure(.specInvalid, "", fault) }
+        guard !configuration.weighsConsensus, configuration.rewardedSamples == 0 else {
+            throw Failure(
+                .specInvalid, "", "is true of one view alone, and --reward compares captions of whole photos",
+                hint: "Learn its words, without --reward.")
+        }
     }
 
     /// Tokens that a row may have.

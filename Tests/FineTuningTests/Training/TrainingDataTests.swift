@@ -29,15 +29,16 @@ struct TrainingDataTests {
 
     @discardableResult
     private func run(
-        _ name: String, _ rows: [ExampleRow], _ watch: Watch = Watch(), views: Int = 3, frozen: Bool,
-        resume: Bool = false
+        _ name: String, _ rows: [ExampleRow], _ watch: Watch = Watch(), views: Int = 3, consensus: Bool = false,
+        frozen: Bool, resume: Bool = false
     ) throws -> Bool {
         let official = try bundle.get()
         let folder = official.folder.path
         // Views and dropout: both must follow from a photo's bytes, not from its path.
-        let configuration = TrainingConfiguration(
+        var configuration = TrainingConfiguration(
             batch: 2, steps: 6, learningRate: 0.01, warmUp: 2, slots: 18, hidden: 16, freezesVision: frozen,
             visionRank: 4, views: views, dropout: 0.25, validateEvery: 0, checkpointEvery: 3)
+        configuration.weighsConsensus = consensus
         let trainer = try Trainer(
             bundle: ModelBundle(path: official.path),
             compute: Compute(kernels: .choose(forced: nil), threads: 2), configuration: configuration,
@@ -105,6 +106,10 @@ struct TrainingDataTests {
         let watch = Watch()
         #expect(try run("some", rows(nil) + rows(3), watch, frozen: true))
         #expect(watch.bad.count == 2 && watch.bad.allSatisfy { $0.contains("is true of view 3 alone") }, "\(watch.bad)")
+        // Captions of a photo are weighed by what they have in common, and a view's are those of another photo.
+        watch.bad = []
+        #expect(try run("weighed", rows(nil) + rows(1), watch, consensus: true, frozen: true))
+        #expect(watch.bad.count == 2 && watch.bad.allSatisfy { $0.contains("--reward compares") }, "\(watch.bad)")
     }
 
     @Test("a row that the bundle has no template for costs itself alone, not the other rows of its photo")

@@ -69,7 +69,7 @@ public enum DerivedQuestions {
         var bySplit: [String: [ExampleRow]] = [:]
         var splits: [String] = []
         for row in rows {
-            guard row.isCaption else { continue }
+            guard row.isCaption, row.view ?? 0 == 0 else { continue }
             if bySplit[row.split] == nil { splits.append(row.split) }
             bySplit[row.split, default: []].append(row)
         }
@@ -78,7 +78,10 @@ public enum DerivedQuestions {
 
     private static func derive(fromSplit rows: [ExampleRow], options: Options) -> [ExampleRow] {
         let photos = rows.grouped { $0.image }.map { group in
-            Photo(row: group[0], reading: CaptionReading(group.compactMap(\.task.caption)))
+            var row = group[0]
+            // What one caption says of the whole alone may be cut off in another view.
+            row.view = group.contains { $0.view != nil } ? 0 : nil
+            return Photo(row: row, reading: CaptionReading(group.compactMap(\.task.caption)))
         }
         let isWithNouns = !options.kinds.isDisjoint(with: [.isThis, .doing])
         let nouns = isWithNouns ? CaptionNouns(photos.map(\.reading.captions)).all() : []
@@ -99,7 +102,7 @@ public enum DerivedQuestions {
                     ExampleRow(
                         image: row.image, imageName: row.imageName,
                         task: .question(candidate.question, answer: candidate.answer), split: row.split, line: row.line,
-                        kind: kind.rawValue, isDerived: true))
+                        kind: kind.rawValue, isDerived: true, view: row.view))
             }
         }
         return ofPhoto.flatMap { $0 }
