@@ -59,9 +59,9 @@ public actor Spool {
     let pairing: Pairing
 
     let spool: DirectoryHandle
-    let failed: DirectoryHandle
-    let done: DirectoryHandle
-    /// Opened again by its path after a fault, since it may have been replaced.
+    /// Opened again by their paths, since they may have been replaced.
+    var failed: DirectoryHandle
+    var done: DirectoryHandle
     var outbox: DirectoryHandle
     private var lock: DirectoryHandle?
     var strikes: DirectoryHandle?

@@ -132,6 +132,7 @@ extension Spool {
             // Of a directory that is being walked nobody knows what is counted: it has time until the next sweep.
             guard let period, census.walk?.state != state else { continue }
             do {
+                try followFinished(state)
                 if try sweep(state, period) { hasMore = true }
             } catch {
                 note(error)

@@ -112,7 +112,11 @@ extension Spool {
     /// - Throws: faults of the file system that keep the failed jobs from being listed.
     public func retryFailed() async throws(Failure) -> RetriedJobs {
         var result = RetriedJobs()
-        for id in try attempt({ () throws(FileFault) in try files.list(failed.here) }).compactMap({ JobID($0) }) {
+        let names = try attempt { () throws(FileFault) in
+            try followFinished(.failed)
+            return try files.list(failed.here)
+        }
+        for id in names.compactMap({ JobID($0) }) {
             do throws(Failure) {
                 guard try attempt({ () throws(FileFault) in try isRetriable(id) }) else { continue }
                 result.retried[id] = try retry(id)
@@ -135,6 +139,7 @@ extension Spool {
 
     /// Makes the new job; why not, if there is nothing to make it of. It exists from the rename to `queued/` on.
     private func makeRetry(_ new: JobID, of old: JobID) throws(FileFault) -> Failure? {
+        for state in [JobState.failed, .done] { try followFinished(state) }
         guard let state = try finishedState(old) else {
             return Failure(
                 .notFound, "job \(old)", "is not among the finished jobs",

@@ -2,7 +2,7 @@
 //
 // Invariants: `answer.json` appears whole and durable, once; with it the outcome is fixed; it leaves the spool by one rename (or,
 // to another file system, by one rename there that `publishing` makes recognisable), so no reader meets it twice. The outbox is the
-// directory that its path leads to when an outcome is published, whatever was opened at the start.
+// directory that its path leads to when an outcome is published, whatever was opened at the start (`SpoolFollowing`).
 
 internal import Diagnostics
 internal import SystemPackage
@@ -74,6 +74,7 @@ extension Spool {
         try markRetried(by: entry)
         try removeLeftovers(home)
         try files.syncDirectory(home)
+        try followFinished(isFailure ? .failed : .done)
         try files.rename(home, self.home(id, isFailure ? .failed : .done))
         finish(entries[id] ?? entry, isFailure)
     }
@@ -235,20 +236,6 @@ extension Spool {
             hint: "Make the daemon's user a member of that group (usermod -aG) and restart, or chgrp the outbox.")
         outboxTrouble = trouble
         if trouble != before { note(trouble) }
-    }
-
-    /// Turns to the directory that the outbox's path leads to now: the one that was opened may have been moved away, and answers with
-    /// it, or have had another mounted over it.
-    ///
-    /// - Throws: the fault of opening the path.
-    private func followOutbox() throws(FileFault) {
-        let standing = try files.openRoot(configuration.directories.outbox)
-        let identity = try files.status(of: standing.descriptor, standing.here).identity
-        // Of a file system that has ended (FUSE) the old handle tells nothing any more.
-        guard (try? files.status(of: outbox.descriptor, outbox.here).identity) != identity else { return }
-        outbox = standing
-        lastOrdinals = LastOrdinals()
-        checkOutboxGroup()
     }
 }
 

@@ -193,6 +193,7 @@ extension Spool {
     /// - Throws: faults of the file system that keep them from being listed.
     public func failedJobs(atMost limit: Int) throws(Failure) -> (jobs: [JobSummary], total: Int) {
         do {
+            try followFinished(.failed)
             let ids = try files.list(failed.here).compactMap { JobID($0) }
             return (ids.suffix(limit).compactMap { job(named: $0) }, ids.count)
         } catch {
@@ -204,6 +205,7 @@ extension Spool {
     public func job(named id: JobID) -> JobSummary? {
         if let entry = entries[id] { return summary(entry) }
         for state in [JobState.failed, .done] {
+            try? followFinished(state)
             guard let bytes = try? files.contents(home(id, state) / Layout.record, atMost: JobRecord.maximumBytes)
             else {
                 continue

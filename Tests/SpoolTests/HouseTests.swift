@@ -90,6 +90,55 @@ import Testing
         #expect(census.counts == [.done: Census.Count()])
     }
 
+    // MARK: Directories that are exchanged
+
+    @Test func whatEndsGoesWhereThePathLeadsAndAnArchiveIsLeftAlone() async throws {
+        let bench = try await answered(2) { $0.retention.done = .seconds(86_400) }
+        let (done, archive) = (bench.sandbox.done, bench.sandbox.done + "-archive")
+        defer { try? FileManager.default.removeItem(atPath: archive) }
+        Sandbox.move(done, archive)
+        // Nothing is there: the answer is out, the job waits.
+        bench.sandbox.drop("p2.jpg", photo("2"))
+        await bench.pass(.seconds(1))
+        try await bench.workAll()
+        #expect(await bench.books == ["p0.json: ok", "p1.json: ok", "p2.json: ok"])
+        #expect(await bench.spool.snapshot().stopped.count == 1)
+        try FileManager.default.createDirectory(atPath: done, withIntermediateDirectories: false)
+        await bench.pass(.seconds(90))
+        #expect(Sandbox.files(under: done).map(\.path).filter { $0.hasSuffix(".jpg") }.count == 1)
+        #expect(await bench.spool.snapshot().finished[.done] == finished(1))
+        // Long after: what is in the archive stays.
+        await bench.pass(.seconds(2 * 86_400), pace: .seconds(3600))
+        #expect(Sandbox.files(under: done, directories: true).isEmpty)
+        #expect(Sandbox.files(under: archive).map(\.path).filter { $0.hasSuffix(".jpg") }.count == 2)
+        #expect(await bench.books == ["p0.json: ok", "p1.json: ok", "p2.json: ok"])
+        await bench.expectAtRest()
+    }
+
+    @Test func operatorsLookWhereThePathLeads() async throws {
+        let bench = try await answered(1)
+        try FileManager.default.createSymbolicLink(
+            atPath: "\(bench.sandbox.inbox)/link.jpg", withDestinationPath: "/etc/hostname")
+        await bench.pass(.seconds(5))
+        #expect(try await bench.spool.failedJobs(atMost: 9).total == 1)
+        let (failed, elsewhere) = (bench.sandbox.failed, bench.sandbox.failed + "-elsewhere")
+        defer { try? FileManager.default.removeItem(atPath: elsewhere) }
+        Sandbox.move(failed, elsewhere)
+        await #expect(throws: Failure.self) { try await bench.spool.failedJobs(atMost: 9) }
+        await #expect(throws: Failure.self) { try await bench.spool.retryFailed() }
+        try FileManager.default.createDirectory(atPath: failed, withIntermediateDirectories: false)
+        #expect(try await bench.spool.failedJobs(atMost: 9).total == 0)
+        await bench.settle()
+        #expect(await bench.spool.snapshot().finished[.failed] == nil)
+        try FileManager.default.removeItem(atPath: failed)
+        Sandbox.move(elsewhere, failed)
+        let jobs = try await bench.spool.failedJobs(atMost: 9).jobs
+        #expect(jobs.count == 1)
+        await bench.settle()
+        #expect(await bench.spool.snapshot().finished[.failed]?.jobs == 1)
+        #expect(await bench.spool.snapshot().finished[.done] == finished(1))
+    }
+
     // MARK: Retention
 
     @Test func nothingIsRemovedFromUnderTheCount() async throws {
