@@ -115,6 +115,21 @@ import Testing
         await bench.expectAtRest()
     }
 
+    @Test func retentionFollowsThePathThoughNothingElseDoes() async throws {
+        let bench = try await answered(1) { $0.retention.done = .seconds(86_400) }
+        let (done, archive) = (bench.sandbox.done, bench.sandbox.done + "-archive")
+        defer { try? FileManager.default.removeItem(atPath: archive) }
+        Sandbox.move(done, archive)
+        try FileManager.default.createDirectory(atPath: done, withIntermediateDirectories: false)
+        await bench.pass(.seconds(2 * 86_400), pace: .seconds(3600))
+        #expect(Sandbox.files(under: archive).map(\.path).contains { $0.hasSuffix("/input/p0.jpg") })
+        // What stands there since belongs to it.
+        try FileManager.default.removeItem(atPath: done)
+        Sandbox.move(archive, done)
+        await bench.pass(.seconds(7200), pace: .seconds(3600))
+        #expect(Sandbox.files(under: done, directories: true).isEmpty)
+    }
+
     @Test func operatorsLookWhereThePathLeads() async throws {
         let bench = try await answered(1)
         try FileManager.default.createSymbolicLink(
