@@ -65,8 +65,11 @@ struct ServiceTests {
         let service = try Service(place, surroundings)
         let daemon = service.daemon
         @Sendable func isWell() async -> Bool? { await daemon.health().checks.first { $0.name == "spool" }?.ok }
-        // However long it takes to begin.
-        #expect(await ends { while await !daemon.health().ok {} })
+        // However long it takes until the inbox is watched.
+        #expect(
+            await ends {
+                while !["inotify", "poll"].contains((try? await daemon.status())?.directories.first?.watch) {}
+            })
         #expect((try? await daemon.hold(by: nil)) != nil)
         #expect(await ends { while await !daemon.metrics().contains("\nmemvpd_held 1\n") {} })
         let standstill = Standstill()

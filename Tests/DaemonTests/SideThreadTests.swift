@@ -68,13 +68,18 @@ struct SideThreadTests {
             Task { await milestone.wait(for: number, within: number == 3 ? .milliseconds(20) : .seconds(3_600)) }
         }
         milestone.reach(2)
-        var passed: [Bool] = []
-        for task in waiting { passed.append(await task.value) }
-        #expect(passed == [true, true, true, false])
-        #expect(await milestone.wait(for: 2, within: .seconds(3_600)))
+        let passed = Mutex<[Bool]>([])
+        let areThrough = await ends {
+            for task in waiting {
+                let isThere = await task.value
+                passed.withLock { $0.append(isThere) }
+            }
+        }
+        #expect(areThrough && passed.withLock { $0 } == [true, true, true, false])
+        #expect(await ends { _ = await milestone.wait(for: 2, within: .seconds(3_600)) })
         let cancelled = Task { await milestone.wait(for: 3, within: .seconds(3_600)) }
         cancelled.cancel()
-        #expect(await !cancelled.value)
+        #expect(await ends { _ = await cancelled.value })
     }
 
     @Test("the watchdog is fed while no pass is too long, and barks when one is")

@@ -187,7 +187,7 @@ public struct MetricCatalog: Sendable {
             "memvpd_queue_oldest_seconds", "Age of the oldest job in the spool, held ones too; 0 when there is none.")
         spoolStandstill = registry.gauge(
             "memvpd_spool_standstill_seconds",
-            "For how long the spool has not answered: a disk stands still, or there is a great deal to read; 0 while it does."
+            "For how long the spool has not answered: a disk stands still, or there is a great deal to read; 0 while it answers."
                 + " Jobs now and what is kept are meanwhile of before."
         )
         held = registry.gauge("memvpd_held", "1 while an operator holds the queue, else 0.")
