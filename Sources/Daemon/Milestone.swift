@@ -15,6 +15,9 @@ final class Milestone: Sendable {
 
     private let state = Mutex(State())
 
+    /// How many wait now.
+    var waiters: Int { state.withLock { $0.waiting.count } }
+
     /// It is at `number`; whoever waits for that or less goes on.
     func reach(_ number: UInt64) {
         let through = state.withLock { state in
