@@ -11,6 +11,7 @@
 #include <setjmp.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <jpeglib.h>
@@ -238,4 +239,66 @@ enum cjpeg_status cjpeg_decode(const uint8_t *data, size_t length, int denominat
     *remarks = decoder.remarks;
     jpeg_destroy_decompress(&decoder.jpeg);
     return decoder.status;
+}
+
+/* What a call that encodes owns. */
+struct encoder {
+    struct jpeg_compress_struct jpeg;
+    struct jpeg_error_mgr errors;
+    jmp_buf escape;
+    enum cjpeg_status status;
+    unsigned char *bytes; /* libjpeg's own buffer, which grows */
+    unsigned long length;
+    char *message;
+};
+
+static void on_encoder_error(j_common_ptr common) {
+    struct encoder *encoder = common->client_data;
+    common->err->format_message(common, encoder->message);
+    encoder->status = common->err->msg_code == JERR_OUT_OF_MEMORY ? CJPEG_TOO_LARGE : CJPEG_MISUSE;
+    longjmp(encoder->escape, 1);
+}
+
+static void encode(struct encoder *encoder, const uint8_t *rgb, uint32_t width, uint32_t height, int quality) {
+    if (setjmp(encoder->escape))
+        return;
+    struct jpeg_compress_struct *jpeg = &encoder->jpeg;
+    jpeg_create_compress(jpeg);
+    jpeg_mem_dest(jpeg, &encoder->bytes, &encoder->length);
+    jpeg->image_width = width;
+    jpeg->image_height = height;
+    jpeg->input_components = 3;
+    jpeg->in_color_space = JCS_RGB;
+    jpeg_set_defaults(jpeg);
+    jpeg_set_quality(jpeg, quality, TRUE);
+    jpeg_start_compress(jpeg, TRUE);
+    while (jpeg->next_scanline < jpeg->image_height) {
+        /* libjpeg writes to no row that it is given. */
+        JSAMPROW row = (JSAMPROW)(uintptr_t)(rgb + (size_t)3 * width * jpeg->next_scanline);
+        jpeg_write_scanlines(jpeg, &row, 1);
+    }
+    jpeg_finish_compress(jpeg);
+}
+
+enum cjpeg_status cjpeg_encode(const uint8_t *rgb, uint32_t width, uint32_t height, int quality, uint8_t *jpeg,
+                               size_t capacity, size_t *length, char *message) {
+    struct encoder encoder;
+    memset(&encoder, 0, sizeof encoder);
+    encoder.message = message;
+    encoder.jpeg.err = jpeg_std_error(&encoder.errors);
+    encoder.jpeg.client_data = &encoder;
+    encoder.errors.error_exit = on_encoder_error;
+    encoder.errors.output_message = on_output;
+    encode(&encoder, rgb, width, height, quality);
+    if (encoder.status == CJPEG_OK && encoder.length > capacity) {
+        snprintf(message, CJPEG_MESSAGE_CAPACITY, "The picture takes %lu bytes", encoder.length);
+        encoder.status = CJPEG_TOO_LARGE;
+    }
+    if (encoder.status == CJPEG_OK) {
+        memcpy(jpeg, encoder.bytes, encoder.length);
+        *length = encoder.length;
+    }
+    jpeg_destroy_compress(&encoder.jpeg);
+    free(encoder.bytes);
+    return encoder.status;
 }

@@ -16,7 +16,7 @@ struct JPEGHeader {
     let exif: [UInt8]
 }
 
-/// libjpeg, as two functions.
+/// libjpeg, as three functions.
 enum JPEGBridge {
     /// Reads the markers before the first scan; the caller checks the sizes against its limits before decoding.
     ///
@@ -59,6 +59,29 @@ enum JPEGBridge {
         }
         try check(status, message)
         return (RGBImage(uncheckedWidth: width, height: height, pixels: pixels), warnings(remarks))
+    }
+
+    /// Encodes an image as a baseline JPEG.
+    ///
+    /// - Parameter quality: 1 to 100, as libjpeg counts.
+    /// - Throws: `image_too_large` for sides that no JPEG has.
+    static func encode(_ image: RGBImage, quality: Int) throws(Failure) -> [UInt8] {
+        guard image.width <= 65_500, image.height <= 65_500 else {
+            throw Failure(.imageTooLarge, "", "\(image.width) × \(image.height) pixels are more than a JPEG can have")
+        }
+        // Noise at the best quality takes less than its pixels; small pictures have their tables besides.
+        let capacity = image.pixels.count + (64 << 10)
+        var length = 0
+        var message = emptyMessage
+        var status = CJPEG_MISUSE
+        let bytes = unsafe [UInt8](unsafeUninitializedCapacity: capacity) { buffer, written in
+            status = unsafe cjpeg_encode(
+                image.pixels, UInt32(image.width), UInt32(image.height), Int32(quality), buffer.baseAddress, capacity,
+                &length, &message)
+            written = status == CJPEG_OK ? length : 0
+        }
+        try check(status, message)
+        return bytes
     }
 
     private static var emptyMessage: [CChar] {

@@ -5,6 +5,7 @@ import FoundationXML
 import Testing
 
 @testable import FineTuning
+@testable import Vision
 
 @Suite("Training logs")
 struct ReportLogTests {
@@ -162,6 +163,27 @@ struct ReportPageTests {
         #expect(page.contains("is not shown"))
         #expect(page.components(separatedBy: "✓").count == 4)
         #expect(page.components(separatedBy: "✗").count == 4)
+    }
+
+    @Test("a photo as cameras make them is shown as a small copy; one that is none says why it is not")
+    func copies() throws {
+        let folder = try DataFolder()
+        var state: UInt32 = 1
+        let noise = (0..<3 * 1_200 * 900).map { _ -> UInt8 in
+            state = state &* 1_664_525 &+ 1_013_904_223
+            return UInt8(state >> 24)
+        }
+        let photo = try JPEGBridge.encode(RGBImage(width: 1_200, height: 900, pixels: noise), quality: 95)
+        #expect(photo.count > ReportPage.photoLimit)
+        try Data(photo).write(to: URL(fileURLWithPath: "\(folder.path)/images/a.jpg"))
+        try Data(photo.prefix(600 << 10)).write(to: URL(fileURLWithPath: "\(folder.path)/images/b.jpg"))
+        let page = try page(folder)
+        let shown = page.components(separatedBy: "src=\"data:image/jpeg;base64,").dropFirst()
+        #expect(shown.count == 9)
+        let copy = try #require(shown.first?.split(separator: "\"").first.flatMap { Data(base64Encoded: String($0)) })
+        let seen = try PhotoDecoder.decode([UInt8](copy), for: .max)
+        #expect((seen.width, seen.height) == (640, 480))
+        #expect(page.contains("is not shown: the JPEG data ends before the picture does"))
     }
 
     @Test("photos that are too large, or too many, are named instead of shown")

@@ -26,7 +26,7 @@ enum cjpeg_status {
     CJPEG_CORRUPT,     /* the data breaks a rule of the format; libjpeg would have shown something, possibly garbage */
     CJPEG_UNSUPPORTED, /* a process, precision or colour model that libjpeg or this wrapper does not decode */
     CJPEG_TOO_LARGE,   /* over libjpeg's side limit, or over the memory limit given */
-    CJPEG_MISUSE,      /* `capacity` does not fit the picture: a bug of the caller */
+    CJPEG_MISUSE,      /* `capacity` does not fit the picture, or there is no picture: a bug of the caller */
 };
 
 /* Warnings of libjpeg that leave every pixel as its writer meant it: bits of `*remarks`. */
@@ -64,5 +64,12 @@ enum cjpeg_status cjpeg_read_header(const uint8_t *data, size_t length, struct c
  */
 enum cjpeg_status cjpeg_decode(const uint8_t *data, size_t length, int denominator, const struct cjpeg_limits *limits,
                                uint8_t *rgb, size_t capacity, uint32_t *remarks, char *message);
+
+/*
+ * Encodes rows of interleaved RGB as a baseline JPEG of `quality` (1 to 100, as libjpeg counts). `*length` of the
+ * `capacity` bytes at `jpeg` are written; CJPEG_TOO_LARGE where more would be.
+ */
+enum cjpeg_status cjpeg_encode(const uint8_t *rgb, uint32_t width, uint32_t height, int quality, uint8_t *jpeg,
+                               size_t capacity, size_t *length, char *message);
 
 #endif

@@ -4,7 +4,7 @@
 // text from outside is escaped. Its file appears whole or not at all.
 
 public import Diagnostics
-internal import Files
+internal import Vision
 
 /// What a report tells.
 public struct ReportContents: Sendable {
@@ -71,8 +71,10 @@ public struct ReportContents: Sendable {
 
 /// Writes reports.
 public enum ReportPage {
-    /// Bytes of one embedded photo.
+    /// Bytes of a photo that is embedded as it is; of a larger one a copy is.
     static let photoLimit = 512 << 10
+    /// Pixels along the longer side of a copy: twice what a figure of the page has.
+    static let copySide = 640
     /// Bytes of all embedded photos.
     static let pageLimit = 16 << 20
 
@@ -234,15 +236,25 @@ public enum ReportPage {
             ? "<p class=\"note\">None.</p>" : "<div class=\"sheet\">\(figures.joined(separator: "\n"))</div>"
     }
 
-    /// The photo, or words in its place where it cannot be read or is too large for a page.
+    /// The photo, or words in its place that say why it is not shown.
     private static func image(_ path: String, _ name: String, _ budget: inout Int) -> String {
-        let limit = min(photoLimit, budget)
-        guard let bytes = try? InputFile.read(path, limit: limit, tooLarge: .imageTooLarge),
-            let address = HTMLText.address(ofPhoto: bytes)
-        else {
-            return "<div class=\"none note\">\(HTMLText.isolated(name)) is not shown</div>"
+        do throws(Failure) {
+            let bytes = try shown(path)
+            guard bytes.count <= budget, let address = HTMLText.address(ofPhoto: bytes) else {
+                throw Failure(.imageTooLarge, "", "the photos before it are all that a page has room for")
+            }
+            budget -= bytes.count
+            return "<img src=\"\(address)\" alt=\"\(HTMLText.escaped(name))\">"
+        } catch {
+            return "<div class=\"none note\"><p>\(HTMLText.isolated(name)) is not shown: "
+                + "\(HTMLText.escaped(error.cause))</p></div>"
         }
-        budget -= bytes.count
-        return "<img src=\"\(address)\" alt=\"\(HTMLText.escaped(name))\">"
+    }
+
+    /// The photo's bytes, or a small copy's.
+    private static func shown(_ path: String) throws(Failure) -> [UInt8] {
+        let bytes = try DataFile.photo(path)
+        guard bytes.count > photoLimit || HTMLText.address(ofPhoto: bytes) == nil else { return bytes }
+        return try PhotoCopy.jpeg(of: bytes, side: copySide)
     }
 }
