@@ -166,14 +166,19 @@ extension DaemonService {
         case .running: return "A worker has it."
         case .answered: return "Its outcome is fixed and is being published."
         case .done: return "It was answered. Its originals are in \(job.directory)/input."
-        case .failed:
-            let error = job.lastFailure.map { "It ended with an error: \(sentence($0))" } ?? "It ended with an error."
-            // The hint of a removed job says it already.
-            let saysRetry = job.lastFailure?.hint.contains("memvpctl retry") ?? false
-            let retry = saysRetry ? "" : "; memvpctl retry \(job.id) tries it again"
-            return "\(error) Its originals are in \(job.directory)/input, the reason in "
-                + "\(job.directory)/reason.json\(retry)."
+        case .failed: return failed(job)
         }
+    }
+
+    private func failed(_ job: JobSummary) -> String {
+        let error = job.lastFailure.map { "It ended with an error: \(sentence($0))" } ?? "It ended with an error."
+        let reason = "\(job.directory)/reason.json"
+        // What could not be copied is not there; the hint says where it stays.
+        guard job.inputs != .none else { return "\(error) The reason is in \(reason)." }
+        // A retry needs the photo, and some hints say it already.
+        let saysRetry = job.lastFailure?.hint.contains("memvpctl retry \(job.id)") ?? false
+        let retry = job.inputs != .withImage || saysRetry ? "" : "; memvpctl retry \(job.id) tries it again"
+        return "\(error) Its originals are in \(job.directory)/input, the reason in \(reason)\(retry)."
     }
 
     /// A failure as sentences: a hint has its full stop, a failure without one has none.

@@ -287,7 +287,13 @@ actor DaemonService {
 
     private static func configuration(in file: String?) throws(Failure) -> DaemonConfiguration? {
         guard let file else { return nil }
-        return try EffectiveConfiguration(file: file).configuration
+        do throws(Failure) {
+            return try EffectiveConfiguration(file: file).configuration
+        } catch {
+            // A daemon that runs reads the file that it began with, and no other.
+            guard error.hint == EffectiveConfiguration.otherFile else { throw error }
+            throw error.advising("Put it right, then reload again; until then the old configuration goes on.")
+        }
     }
 
     /// Reads the configuration and the model again; on a failure the old ones go on.

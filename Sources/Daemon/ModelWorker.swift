@@ -264,7 +264,9 @@ actor ModelWorker {
 
 extension DaemonConfiguration {
     fileprivate var imageLimits: ImageLimits {
-        ImageLimits(maxBytes: limits.imageBytes, maxPixels: limits.imagePixels, maxSide: limits.imageSide)
+        ImageLimits(
+            maxBytes: limits.imageBytes, maxPixels: limits.imagePixels, maxSide: limits.imageSide,
+            advice: "Make the image smaller, or raise limits.image_pixels or limits.image_side.")
     }
 
     /// The adapters that this configuration sets in place of the bundle's.

@@ -7,6 +7,8 @@ internal import Files
 extension EffectiveConfiguration {
     /// Bytes of a configuration at most: every key with long paths and comments has a tenth of it.
     private static let largest = 65_536
+    /// What helps where the file itself is none to go on with.
+    public static let otherFile = "Name another file with --config FILE."
 
     /// Reads a configuration file.
     ///
@@ -18,7 +20,7 @@ extension EffectiveConfiguration {
         } catch {
             guard error.code != .inputOutput else { throw error }
             // Rights can be mended where the file is; for all else there must be another file.
-            let hint = error.code == .unreadable ? error.hint : "Name another file with --config FILE."
+            let hint = error.code == .unreadable ? error.hint : Self.otherFile
             throw Failure(.configurationInvalid, error.object, error.cause, hint: hint)
         }
         try self.init(yaml: bytes, named: path)

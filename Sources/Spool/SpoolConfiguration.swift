@@ -126,7 +126,7 @@ public struct SpoolConfiguration: Sendable, Equatable {
         let waits: [(String, Duration?)] = [
             ("settle", settle), ("writing_timeout", writingTimeout), ("pairing.grace", pairing.grace),
             ("pairing.timeout", pairing.timeout),
-            ("poll", pollInterval), ("scan", scanInterval), ("retry.initial", retry.initial),
+            ("scan.poll", pollInterval), ("scan.interval", scanInterval), ("retry.initial", retry.initial),
             ("retry.maximum", retry.maximum), ("retention.done", retention.done),
             ("retention.failed", retention.failed),
         ]
@@ -136,7 +136,7 @@ public struct SpoolConfiguration: Sendable, Equatable {
         }
         for (name, count) in [
             ("limits.image_bytes", limits.imageBytes), ("limits.spec_bytes", limits.specBytes),
-            ("limits.jobs", limits.jobs),
+            ("limits.queue", limits.jobs),
         ] {
             guard count < 1 || count == Int.max else { continue }
             throw Failure(.configurationInvalid, name, "is \(count)", hint: "Give a number from 1.")

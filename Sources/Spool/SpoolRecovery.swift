@@ -152,13 +152,14 @@ extension Spool {
         if record.strikes >= Spool.strikesToPoison {
             return Failure(
                 .poison, "job \(id)", "the process crashed \(record.strikes) times while this job ran alone",
-                hint: "Keep the files in failed/\(id)/input and report the crash; memvpctl retry tries it again.")
+                hint: "Keep the files in failed/\(id)/input and report the crash; memvpctl retry \(id) tries it again.")
         }
         if record.uncleanEnds >= Spool.uncleanEndsToPoison {
             return Failure(
                 .poison, "job \(id)",
                 "the process was killed \(record.uncleanEnds) times in a row while this job ran alone",
-                hint: "It may need more memory than there is; see the kernel's log. memvpctl retry tries it again.")
+                hint: "It may need more memory than there is; see the kernel's log. "
+                    + "memvpctl retry \(id) tries it again.")
         }
         return nil
     }

@@ -73,6 +73,16 @@ public struct SpoolSnapshot: Sendable {
     public let takesIn: Bool
 }
 
+/// What of a drop stands with its finished job.
+public enum FinishedInputs: Sendable {
+    /// Nothing, or the job has not ended.
+    case none
+    /// Files, but no photo to try again.
+    case withoutImage
+    /// All that `retry` needs.
+    case withImage
+}
+
 /// A job, for people.
 public struct JobSummary: Sendable, Identifiable {
     /// The job.
@@ -87,6 +97,8 @@ public struct JobSummary: Sendable, Identifiable {
     public let image: FileName?
     /// Its spec.
     public let spec: FileName?
+    /// Of a finished job, what its `input/` has: a file that could not be copied stays beside the inbox.
+    public let inputs: FinishedInputs
     /// -10 … 10.
     public let priority: Int
     /// How many attempts a passing fault ended.
@@ -211,16 +223,21 @@ extension Spool {
                 continue
             }
             let record = JobRecord(bytes: bytes) ?? JobRecord()
-            return summary(Entry(id: id, state: state, record: record, image: record.image, spec: record.spec))
+            let names = (try? files.list(home(id, state) / Layout.input)) ?? []
+            let inputs: FinishedInputs =
+                names.isEmpty ? .none : names.allSatisfy(view.rules.isSpec) ? .withoutImage : .withImage
+            return summary(
+                Entry(id: id, state: state, record: record, image: record.image, spec: record.spec), inputs)
         }
         return nil
     }
 
-    private func summary(_ entry: Entry) -> JobSummary {
+    private func summary(_ entry: Entry, _ inputs: FinishedInputs = .none) -> JobSummary {
         JobSummary(
             id: entry.id, state: entry.state,
             isCommitted: entry.isSealed || entry.state == .done || entry.state == .failed,
-            claimedAt: entry.claimedAt, image: entry.image, spec: entry.spec, priority: entry.record.priority,
+            claimedAt: entry.claimedAt, image: entry.image, spec: entry.spec, inputs: inputs,
+            priority: entry.record.priority,
             attempts: entry.record.attempts, pause: entry.state == .deferred ? remainingPause(entry.record) : nil,
             lastFailure: entry.record.lastFailure?.failure, trouble: unfinished[entry.id]?.fault?.failure,
             retryOf: entry.record.retryOf.flatMap { JobID($0) }, alone: entry.record.alone,

@@ -18,12 +18,14 @@ public struct ImageLimits: Sendable, Equatable {
     /// Width × height × scans of one JPEG: an empty scan is a hundred bytes, yet costs a pass over every coefficient,
     /// about 2 seconds for 10⁹ pixels.
     public var maxScannedPixels: Int
+    /// What helps whoever meets a limit, as a sentence: where limits can be raised, it says how.
+    public var advice: String
 
     /// Makes limits; what is left out has its default.
     public init(
         maxBytes: Int = 64 << 20, maxPixels: Int = 100_000_000, maxSide: Int = 30_000,
         maxDecoderBytes: Int = 512 << 20, maxScans: Int = 500,
-        maxScannedPixels: Int = 4_000_000_000
+        maxScannedPixels: Int = 4_000_000_000, advice: String = "Make the image smaller."
     ) {
         self.maxBytes = maxBytes
         self.maxPixels = maxPixels
@@ -31,6 +33,7 @@ public struct ImageLimits: Sendable, Equatable {
         self.maxDecoderBytes = maxDecoderBytes
         self.maxScans = maxScans
         self.maxScannedPixels = maxScannedPixels
+        self.advice = advice
     }
 
     /// Checks the length of a file.
@@ -43,7 +46,7 @@ public struct ImageLimits: Sendable, Equatable {
         guard count <= maxBytes else {
             throw Failure(
                 .imageTooLarge, "", "the file has \(count) bytes, over the limit of \(maxBytes)",
-                hint: ImageLimits.hint)
+                hint: advice)
         }
     }
 
@@ -56,12 +59,10 @@ public struct ImageLimits: Sendable, Equatable {
             throw Failure(
                 .imageTooLarge, "",
                 "the image has \(width) × \(height) pixels, over the limit of \(maxSide) a side or \(maxPixels) in all",
-                hint: ImageLimits.hint)
+                hint: advice)
         }
     }
 
     /// How many scans a picture of this size may have.
     func scans(width: Int, height: Int) -> Int { min(maxScans, maxScannedPixels / max(width * height, 1)) }
-
-    static let hint = "Make the image smaller, or raise the image limits in the configuration."
 }

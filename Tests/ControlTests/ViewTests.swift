@@ -48,6 +48,15 @@ func expectSnapshot(_ text: String, _ name: String, sourceLocation: SourceLocati
         return status
     }
 
+    @Test("A path is there to be copied: it stays whole, while other words are cut to the line")
+    func paths() {
+        let path = "/srv/" + String(repeating: "deep/", count: 30) + "photo.jpg"
+        let name = String(repeating: "n", count: 100)
+        let lines = TextLayout.paragraph("hint", "The file stays in \(path). It was \(name).").split(separator: "\n")
+        #expect(lines.contains { $0.hasSuffix(" \(path).") } && !lines.contains { $0.contains(name) })
+        #expect(lines.filter { !$0.contains(path) }.allSatisfy { TextLayout.width(String($0)) <= 80 })
+    }
+
     @Test("What stands still for a fault is shown with what to do, without control characters")
     func troubles() {
         var status = Samples.status

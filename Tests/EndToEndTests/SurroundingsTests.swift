@@ -87,6 +87,25 @@ struct SurroundingsTests {
     }
 
     @Test(
+        "What could not be copied stays beside the inbox, and nothing says that it is elsewhere",
+        .enabled(if: Build.hasTwoFileSystems, "needs /tmp and /dev/shm to be two file systems"))
+    func keptBesideTheInbox() async throws {
+        let daemon = try RunningDaemon(elsewhere: ["inbox"])
+        try daemon.start()
+        #expect(unsafe mkfifo(daemon.inbox("pipe.jpg").path, 0o644) == 0)
+        try await daemon.wait(for: ["pipe"])
+        let outcome = try daemon.outcome("pipe")
+        #expect(outcome.error?.code == "not_regular_file")
+        let place = "\(daemon.directory("inbox").path)/.memvpd/kept/\(outcome.job)/pipe.jpg"
+        try await daemon.wait("filed job") { try daemon.explanation(outcome.job).contains("ended with an error") }
+        let explanation = try daemon.explanation(outcome.job)
+        #expect(explanation.contains("The file stays in \(place)."), "\(explanation)")
+        #expect(explanation.contains("The reason is in \(daemon.directory("failed").path)/\(outcome.job)/reason.json."))
+        #expect(!explanation.contains("Its originals") && !explanation.contains("memvpctl retry"), "\(explanation)")
+        #expect(try daemon.stop() == 0)
+    }
+
+    @Test(
         "A file that the daemon's user may not read is one error that names the remedy; the daemon goes on",
         .enabled(if: Build.canDropRights, "needs setpriv(1), and programs and a model that nobody may read"))
     func unreadable() async throws {
@@ -165,6 +184,11 @@ struct SurroundingsTests {
         try await daemon.wait(for: ["lonely", "wrong"])
         #expect(try daemon.outcome("lonely").error?.code == "image_missing")
         #expect(try daemon.outcome("lonely").image == nil)
+        // A retry needs a photo.
+        try await daemon.wait("filed job") {
+            try daemon.explanation(daemon.outcome("lonely").job).contains("ended with an error")
+        }
+        #expect(try !daemon.explanation(daemon.outcome("lonely").job).contains("memvpctl retry"))
         #expect(try daemon.outcome("wrong").error?.code == "spec_invalid")
         try daemon.dropPhoto("lonely.jpg")
         try await daemon.wait(for: ["lonely-2"])

@@ -58,13 +58,16 @@ import Testing
     }
 
     @Test func impossibleConfigurationsAreRefused() throws {
-        let changes: [@Sendable (inout SpoolConfiguration) -> Void] = [
-            { $0.settle = .seconds(-1) }, { $0.retry.maximum = .seconds(Int64.max) }, { $0.limits.jobs = 0 },
-            { $0.limits.imageBytes = Int.max }, { $0.retention.done = .seconds(-5) },
+        // By their names in memvpd.yaml(5).
+        let changes: [(String, @Sendable (inout SpoolConfiguration) -> Void)] = [
+            ("settle", { $0.settle = .seconds(-1) }), ("retry.maximum", { $0.retry.maximum = .seconds(Int64.max) }),
+            ("limits.queue", { $0.limits.jobs = 0 }), ("limits.image_bytes", { $0.limits.imageBytes = Int.max }),
+            ("retention.done", { $0.retention.done = .seconds(-5) }), ("scan.poll", { $0.pollInterval = .seconds(-1) }),
+            ("scan.interval", { $0.scanInterval = .seconds(Int64.max) }),
         ]
-        for change in changes {
+        for (key, change) in changes {
             let failure = #expect(throws: Failure.self) { try Bench(Sandbox(), adjust: change) }
-            #expect(failure?.code == .configurationInvalid)
+            #expect(failure?.code == .configurationInvalid && failure?.object == key)
         }
     }
 
@@ -239,6 +242,31 @@ import Testing
         #expect(Sandbox.files(under: trap, directories: true).isEmpty)
         #expect(Sandbox.exists(sandbox.inbox + "/a.jpg"))
         _ = unsafe unlink(sandbox.inbox + "/.memvpd")
+        try await bench.finish()
+        #expect(await bench.books == ["a.json: ok"])
+        await bench.expectAtRest()
+    }
+
+    /// Somebody else's, or open to others: whoever can write there could exchange files between rename and copy.
+    @Test(
+        .enabled(if: Sandbox.hasTwoFileSystems, "needs /dev/shm and /tmp on two file systems"),
+        arguments: [(nil, 0o770), (nil, 0o707), (4242, 0o700)] as [(UInt32?, UInt32)])
+    func aPlaceBesideTheInboxThatOthersReachIsNotUsed(owner: UInt32?, mode: UInt32) async throws {
+        // Only root can give a directory away.
+        guard owner == nil || geteuid() == 0 else { return }
+        let sandbox = Sandbox(.inboxElsewhere)
+        let place = sandbox.inbox + "/.memvpd"
+        #expect(unsafe mkdir(place, 0o700) == 0)
+        #expect(unsafe chmod(place, mode) == 0)
+        if let owner { #expect(unsafe chown(place, owner, owner) == 0) }
+        let bench = try await Bench.started(sandbox)
+        bench.sandbox.drop("a.jpg", photo("a"))
+        await bench.pass(.seconds(5))
+        #expect(await bench.spool.snapshot().intakeTrouble?.code == .permissionDenied)
+        #expect(Sandbox.files(under: place, directories: true).isEmpty)
+        #expect(Sandbox.exists(sandbox.inbox + "/a.jpg"))
+        #expect(unsafe chown(place, geteuid(), getegid()) == 0)
+        #expect(unsafe chmod(place, 0o700) == 0)
         try await bench.finish()
         #expect(await bench.books == ["a.json: ok"])
         await bench.expectAtRest()

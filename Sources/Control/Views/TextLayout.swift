@@ -5,7 +5,7 @@
 
 /// Helpers of the views.
 enum TextLayout {
-    /// The width that no line exceeds.
+    /// The width that no line exceeds, but for a path that is longer.
     static let columns = 80
 
     // MARK: Text
@@ -51,13 +51,14 @@ enum TextLayout {
         return left ? space + text : text + space
     }
 
-    /// `text` in lines of at most 80 columns: the first after `label`, filled to `indent`, the others below it.
+    /// `text` in lines of at most 80 columns: the first after `label`, filled to `indent`, the others below it. A path is there to be
+    /// copied, and stays whole on a line of its own, however long.
     static func paragraph(_ label: String, _ text: String, indent: Int = 11) -> String {
         var lines: [String] = []
         var line = ""
         let limit = columns - indent
         for word in text.split(separator: " ") {
-            let word = cut(String(word), to: limit)
+            let word = word.hasPrefix("/") ? String(word) : cut(String(word), to: limit)
             if line.isEmpty {
                 line = word
             } else if width(line) + 1 + width(word) <= limit {
