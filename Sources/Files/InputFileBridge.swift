@@ -67,7 +67,7 @@ public enum InputFile {
     }
 
     private static func notRegular(_ path: String) -> Failure {
-        Failure(.notRegularFile, path, "is not a regular file")
+        Failure(.notRegularFile, path, "is not a regular file", hint: "Name a file.")
     }
 
     private static func unreadable(_ path: String, _ number: Int32) -> Failure {

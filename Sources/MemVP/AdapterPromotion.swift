@@ -155,8 +155,15 @@ extension BundleBuilder {
     /// The kept file is still the adapter that it was, and the base is still its base.
     private static func check(_ kept: FormerAdapter.File, of name: String, in bundle: String) throws(Failure) {
         let path = "\(bundle)/\(kept.path)"
-        guard ModelBundle.adapterName(ofFile: kept.path) == name, try ModelBundle.sha256(ofFile: path) == kept.sha256
-        else {
+        let hash: String
+        do throws(Failure) {
+            hash = try ModelBundle.sha256(ofFile: path)
+        } catch {
+            // Models can be made again, which is what the reader of files advises; what was kept cannot.
+            guard error.code == .modelMissing else { throw error }
+            throw error.advising("Promote a good one instead.")
+        }
+        guard ModelBundle.adapterName(ofFile: kept.path) == name, hash == kept.sha256 else {
             throw Failure(
                 .modelInvalid, path, "is not the adapter that was kept", hint: "Promote a good one instead.")
         }

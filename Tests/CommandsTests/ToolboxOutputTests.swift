@@ -188,7 +188,19 @@ struct ToolboxOutputTests {
         let inside = "\(bundle)/adapters/new.gguf"
         let questions = "\(desk.path)/questions.jsonl"
         try desk.write(#"{"image": "images/a.jpg", "question": "is it?", "answer": "yes"}"#, "questions.jsonl")
+        let adapter = "\(desk.path)/mine.gguf"
+        try desk.write("x", "mine.gguf")
+        // Rows that stand where a run writes its log, and a run's directory that leads into the bundle.
+        let run = "\(desk.path)/run.train/log.jsonl"
+        try FileManager.default.createDirectory(atPath: "\(desk.path)/run.train", withIntermediateDirectories: true)
+        try desk.write(desk.text.replacing("images/", with: "../images/"), "run.train/log.jsonl")
+        try desk.link("linked.train", to: "bundle/adapters")
         for arguments in [
+            ["eval", "captions", "--model", bundle, "--data", rows, "--adapter", adapter, "--answers", adapter],
+            ["eval", "vqa", "--model", bundle, "--data", questions, "--adapter", adapter, "--answers", adapter],
+            ["train", "--base", bundle, "--data", run, "--out", "\(desk.path)/run.gguf"],
+            ["train", "--base", bundle, "--data", rows, "--out", "\(desk.path)/linked.gguf"],
+            ["train", "--base", bundle, "--data", rows, "--out", "\(desk.path)/new.gguf/"],
             ["data", "split", "--data", rows, "--out", link, "--part", "0.9"],
             ["data", "derive", "--data", rows, "--out", rows],
             ["data", "split", "--data", rows, "--out", "\(desk.path)/images/a.jpg", "--part", "0.9"],
@@ -213,7 +225,28 @@ struct ToolboxOutputTests {
             #expect(MemvpCommand.execute(arguments) == 73, "\(arguments)")
         }
         #expect(try desk.read("rows.jsonl") == desk.text && desk.read("images/a.jpg") == "x")
+        #expect(try desk.read("mine.gguf") == "x" && desk.read("run.train/log.jsonl").contains("A dog"))
+        #expect(!FileManager.default.fileExists(atPath: "\(desk.path)/new.gguf"))
         #expect(try FileManager.default.contentsOfDirectory(atPath: "\(bundle)/adapters").isEmpty)
+    }
+
+    @Test("the commonest answer is that of all training rows, also of those whose photos are elsewhere")
+    func majority() throws {
+        let desk = try Desk()
+        let row = #"{"image": "images/PHOTO.jpg", "question": "is it?", "answer": "ANSWER", "split": "SPLIT"}"#
+        func rows(_ photo: String, _ answer: String, _ split: String) -> String {
+            row.replacing("PHOTO", with: photo).replacing("ANSWER", with: answer).replacing("SPLIT", with: split) + "\n"
+        }
+        try desk.write(
+            rows("gone", "no", "train") + rows("gone", "no", "train") + rows("a", "yes", "train")
+                + rows("a", "yes", "dev") + "{broken\n", "rows.jsonl")
+        let answers = ToolboxEvalVQA.training(desk.rows).map { row -> String in
+            if case .question(_, let answer) = row.task { return answer }
+            return ""
+        }
+        #expect(answers == ["no", "no", "yes"])
+        // Everything else needs the photo.
+        #expect(try ExampleRows.read(path: desk.rows, splits: ["train"]).count == 1)
     }
 
     @Test("data split keeps what it does not know, and both kinds of data command count bad rows")

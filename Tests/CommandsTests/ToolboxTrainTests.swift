@@ -37,6 +37,9 @@ struct ToolboxTrainTests {
             (["--bleu-weight", "0"], "--bleu-weight counts for drawn captions, which only --reward cider draws."),
             (["--reward", "cider", "--bleu-weight=-1"], "--bleu-weight is -1.0; it must be a number, at least 0."),
             (["--reward", "cider", "--samples", "1"], "--samples is 1; it must be 2 to 64."),
+            (["--reward", "cider", "--batch", "6"], "--batch is 6; it counts drawn captions, 4 of each photo"),
+            (["--reward", "cider", "--samples", "64", "--batch", "2"], "--batch is 2; it counts drawn captions, 64"),
+            (["--lambda", "-1e7"], "--lambda is -10000000.0; it must be a number from -1000000 to 1000000."),
         ])
     func wrong(options: [String], message: String) {
         let failure = #expect(throws: (any Error).self) { try ToolboxTrain.parse(Self.needed + options) }
@@ -98,6 +101,18 @@ struct ToolboxTrainTests {
         try view.end("o is written.")
         #expect(lines.said.first == "step 3: start, 5 examples" && lines.said.last == "o is written.")
         #expect(lines.said.count == 4 && !lines.said.contains { $0.contains("of warning") })
+    }
+
+    @Test("what rows and the model say is one line without control characters")
+    func harmless() throws {
+        let lines = Lines()
+        let view = ToolboxTrainingView(json: false) { (line) throws(Failure) in try lines.write(line) }
+        var record = record("sample")
+        (record.image, record.prompt) = ("a\u{1B}[2J.jpg", "what\u{7}?")
+        (record.answer, record.reference) = ("red\nmemvp: all is well", "\u{9B}31m")
+        view.show(.record(record))
+        #expect(
+            lines.said == [#"  a\u{1b}[2J.jpg: what\u{7}? → red\nmemvp: all is well  [\u{9b}31m]"#], "\(lines.said)")
     }
 
     @Test("lines that cannot be written end no run, and are told at its end", arguments: [true, false])

@@ -38,6 +38,40 @@ struct AdapterComparisonTests {
         #expect(AdapterComparison(demand: demand, new: new, present: present, count: 1).isMet == isMet)
     }
 
+    @Test("a present adapter that computes no number scores nothing, and does not keep the new one out")
+    func brokenPresent() throws {
+        let official = try OfficialBundle(.float32)
+        let bundle = try ModelBundle(path: official.path)
+        var (shape, tensors) = try AdapterFile.tensors(
+            path: "\(official.path)/adapters/official.gguf", base: bundle.base)
+        // Numbers themselves; what they make of features is none.
+        shape.scale = Adapter.largestConstant
+        tensors.e2 = tensors.e2?.map { _ in 3e38 }
+        let file = "\(official.folder.path)/wild.gguf"
+        try AdapterFile.write(shape, tensors: tensors, base: bundle.base, name: "wild", to: file)
+        let answerer = try Answerer(
+            bundle: bundle, compute: Compute(kernels: Kernels.choose(forced: nil), threads: 2), batch: 2,
+            additional: ["wild": bundle.openAdapter(path: file)])
+        let rows = ["rocket", "chelsea"].enumerated().map { line, name in
+            ExampleRow(
+                image: OfficialBundle.photo(name), task: .question("what is it?", answer: "no"), file: "rows",
+                line: line + 1)
+        }
+        var told: [String] = []
+        func compare(new: String, present: String) throws -> [AdapterComparison] {
+            try AdapterComparison.run(
+                [AdapterDemand(metric: .exact)], new: new, present: { _ in present }, rows: rows,
+                options: EvaluationOptions(file: "rows"), answerer: answerer,
+                broken: { name, failure in told.append("\(name) \(failure.code.rawValue)") }
+            ).comparisons
+        }
+        let comparison = try #require(try compare(new: "official", present: "wild").first)
+        #expect(comparison.present == nil && comparison.isMet && told == ["wild model_invalid"])
+        // The other way round it stays where it is.
+        let failure = #expect(throws: Failure.self) { try compare(new: "wild", present: "official") }
+        #expect(failure?.code == .modelInvalid && told.count == 1)
+    }
+
     @Test("nothing is compared on one photo's rarity of words, nor on other rows of the one adapter than of the other")
     func incomparable() throws {
         let official = try OfficialBundle(.float32)

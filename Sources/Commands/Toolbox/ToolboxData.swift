@@ -86,8 +86,8 @@ struct ToolboxDataReport: Encodable {
         for (split, kinds) in splits.sorted(by: { $0.key < $1.key }) {
             for (name, kind) in kinds.sorted(by: { $0.key < $1.key }) {
                 let answers = kind.answers.sorted { ($1.value, $0.key) < ($0.value, $1.key) }
-                let common = answers.prefix(12).map { "\($0.key) \($0.value)" }.joined(separator: ", ")
-                lines.append("  \(split), \(name): \(kind.count) on \(kind.photos) photos: \(common)")
+                let common = answers.prefix(12).map { "\($0.key.harmless) \($0.value)" }.joined(separator: ", ")
+                lines.append("  \(split.harmless), \(name.harmless): \(kind.count) on \(kind.photos) photos: \(common)")
             }
         }
         return lines.joined(separator: "\n")

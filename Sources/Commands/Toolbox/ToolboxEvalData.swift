@@ -37,7 +37,7 @@ struct ToolboxEvalOptions: ParsableArguments {
     /// Whether `--answers` can be written, before the work on `rows`.
     func checkAnswers(_ rows: [ExampleRow]) throws(Failure) {
         guard let answers else { return }
-        let inputs = [data] + Set(rows.map(\.image)).sorted()
+        let inputs = [data] + [ToolboxModel.file(of: adapter)].compactMap { $0 } + Set(rows.map(\.image)).sorted()
         try ToolboxOutput.check(answers, of: "--answers", reading: inputs, bundle: model.model)
     }
 
@@ -184,6 +184,12 @@ struct ToolboxEvalVQA: ParsableCommand {
         if let limit, limit < 1 { throw ValidationError("--limit is \(limit); it must be at least 1.") }
     }
 
+    /// The training rows of a file, for the commonest answer: their answers count, whether or not their photos are on this machine.
+    /// What is wrong with those rows is not this command's matter.
+    static func training(_ file: String) -> [ExampleRow] {
+        (try? ExampleRows.read(path: file, splits: ["train"], needsPhotos: false)) ?? []
+    }
+
     func run() throws {
         var bad = 0
         let rows = ExampleRows.questions(in: try options.rows(&bad), first: limit)
@@ -193,9 +199,7 @@ struct ToolboxEvalVQA: ParsableCommand {
         }
         try options.checkAnswers(rows)
         let answerer = try options.answerer(for: .ask)
-        // The majority answer needs the training rows' answers; what is wrong with those rows is not this command's matter.
-        let training = ExampleRows.questions(
-            in: (try? ExampleRows.read(path: options.data, splits: ["train"])) ?? [])
+        let training = ExampleRows.questions(in: Self.training(options.data))
         var progress = ToolboxProgress()
         defer { progress.end() }
         let evaluation = try AnswerEvaluation(
@@ -238,7 +242,8 @@ struct ToolboxAnswerReport: Encodable {
 
         var text: String {
             let percent = [accuracy, exact, majority].map { "\(ToolboxTime.rounded($0 * 100, 2)) %" }
-            return "accuracy \(percent[0]) (exact \(percent[1])); always \"\(majorityAnswer)\" \(percent[2]); \(count)"
+            let always = "always \"\(majorityAnswer.harmless)\" \(percent[2])"
+            return "accuracy \(percent[0]) (exact \(percent[1])); \(always); \(count)"
         }
     }
 
@@ -289,7 +294,7 @@ struct ToolboxAnswerReport: Encodable {
     }
 
     func text(_ sight: String) -> String {
-        let types = byType.sorted { $0.key < $1.key }.map { "  \($0.key): \($0.value.text)" }
+        let types = byType.sorted { $0.key < $1.key }.map { "  \($0.key.harmless): \($0.value.text)" }
         let from = majorityFrom == "train" ? "the training rows" : "the evaluated rows"
         return
             (["\(Part(all).text) questions, \(sight), \(badRows) bad rows (\(precision), \(kernels))"] + types

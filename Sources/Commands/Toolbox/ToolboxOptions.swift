@@ -26,11 +26,11 @@ struct ToolboxModelOptions: ParsableArguments {
     var precision: ToolboxPrecision?
 
     /// Options that another command's arguments stand for.
-    static func parsed(model: String, threads: Int?) -> ToolboxModelOptions {
+    static func parsed(model: String, threads: Int?, precision: ToolboxPrecision?) -> ToolboxModelOptions {
         var options = ToolboxModelOptions()
         options.model = model
         options.threads = threads
-        options.precision = nil
+        options.precision = precision
         return options
     }
 

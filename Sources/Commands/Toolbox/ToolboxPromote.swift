@@ -144,11 +144,21 @@ struct ToolboxPromote: ParsableCommand {
             bundle: bundle, compute: model.compute(), batch: 32, additional: [PromotionPlace.candidate: candidate])
         var progress = ToolboxProgress()
         defer { progress.end() }
-        let (comparisons, badRows) = try AdapterComparison.run(
-            demands, new: PromotionPlace.candidate, present: place.present,
-            rows: ExampleRows.ofFirstPhotos(limit, in: read),
-            options: EvaluationOptions(badRows: policy, file: evaluate), answerer: answerer
-        ) { progress.show($0, $1, of: $2, unit: "photos") }
+        let compared: (comparisons: [AdapterComparison], badRows: [BadRow])
+        do throws(Failure) {
+            compared = try AdapterComparison.run(
+                demands, new: PromotionPlace.candidate, present: place.present,
+                rows: ExampleRows.ofFirstPhotos(limit, in: read),
+                options: EvaluationOptions(badRows: policy, file: evaluate), answerer: answerer,
+                broken: { name, why in
+                    progress.end()
+                    ToolboxTerminal.write("memvp: warning: the present adapter \(name) scores nothing: \(why)\n")
+                }, progress: { progress.show($0, $1, of: $2, unit: "photos") })
+        } catch {
+            // The engine knows the candidate by no name that people gave it.
+            throw error.code == .modelInvalid ? error.about(adapter) : error
+        }
+        let (comparisons, badRows) = compared
         progress.end()
         badRows.forEach(ToolboxEvalOptions.name)
         var report = ToolboxPromotionReport(place, comparisons, hash: hash)

@@ -107,11 +107,12 @@ struct ToolboxReport: ParsableCommand {
             }
             let blind = try CaptionEvaluation(
                 Self.rows(rows, without: seeing.badRows), options: options(blind: true), answerer: answerer)
+            seeing.badRows.forEach(ToolboxEvalOptions.name)
             contents.captions.append(
                 ReportContents.Captions(name: file, seeing: seeing, blind: blind, unreadRows: bad))
         }
         if hasQuestions {
-            let training = (try? ExampleRows.read(path: file, splits: ["train"])) ?? []
+            let training = ToolboxEvalVQA.training(file)
             let seeing = try AnswerEvaluation(
                 rows, training: training, options: options(blind: false), answerer: answerer
             ) { bar.show("questions", $0, of: $1, unit: "photos") }
@@ -119,6 +120,7 @@ struct ToolboxReport: ParsableCommand {
                 Self.rows(rows, without: seeing.badRows), training: training, options: options(blind: true),
                 answerer: answerer
             ) { bar.show("blind", $0, of: $1, unit: "questions") }
+            seeing.badRows.forEach(ToolboxEvalOptions.name)
             contents.answers.append(
                 ReportContents.Answers(
                     name: file, seeing: seeing, blind: blind, unreadRows: hasCaptions ? 0 : bad))

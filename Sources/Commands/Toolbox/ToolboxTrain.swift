@@ -78,10 +78,14 @@ struct ToolboxTrain: ParsableCommand {
             valueName: "result|block,block,..."))
     var featureBlocks: String?
 
-    @Option(help: "λ: scales the projected features; by default \(TrainingConfiguration.defaultLambda).")
+    @Option(
+        parsing: .unconditional,
+        help: "λ: scales the projected features; by default \(TrainingConfiguration.defaultLambda).")
     var lambda: Float?
 
-    @Option(help: "s: scales the memory's contribution; by default \(TrainingConfiguration.defaultScale).")
+    @Option(
+        parsing: .unconditional,
+        help: "s: scales the memory's contribution; by default \(TrainingConfiguration.defaultScale).")
     var scale: Float?
 
     @Option(help: "Views of each photo that are shown in turn: the whole, mirrored, crops.")
@@ -133,7 +137,10 @@ struct ToolboxTrain: ParsableCommand {
     @Option(help: "What happens at a row or photo that cannot be used.")
     var onBadRow = BadRows.skip
 
-    @Option(help: ArgumentHelp("Where features are kept; by default ~/.cache/memvp/features.", valueName: "directory"))
+    @Option(
+        help: ArgumentHelp(
+            "Where features are kept; by default memvp/features in $XDG_CACHE_HOME or ~/.cache.", valueName: "directory"
+        ))
     var cache: String?
 
     @Flag(help: "Go on from the run's checkpoint, if there is one.")
@@ -141,6 +148,9 @@ struct ToolboxTrain: ParsableCommand {
 
     @Option(help: "Compute threads; by default as many as there are CPUs.")
     var threads: Int?
+
+    @Option(help: "Refuse a base of another precision.")
+    var precision: ToolboxPrecision?
 
     @Flag(help: "Write each event as a line of JSON.")
     var json = false
@@ -189,6 +199,12 @@ struct ToolboxTrain: ParsableCommand {
                 throw ValidationError("--\(name) counts for drawn captions, which only --reward cider draws.")
             }
         }
+        let drawn = samples ?? 4
+        guard reward != .cider || batch % drawn == 0 else {
+            throw ValidationError(
+                "--batch is \(batch); it counts drawn captions, \(drawn) of each photo, and must be a multiple of that."
+            )
+        }
         try validateNumbers()
     }
 
@@ -220,12 +236,19 @@ struct ToolboxTrain: ParsableCommand {
 
     func run() throws {
         // Not --initial: it is read before the adapter takes its place.
+        guard !out.hasSuffix("/") else {
+            throw Failure(.cannotCreate, out, "is the name of a directory", hint: "Name a file in it.")
+        }
         try ToolboxOutput.spare(data + validation, bundle: base, from: out)
         let policy: BadRowPolicy = onBadRow == .stop ? .stop : .skip
         let training = try rows(data, split, .shown(views), policy)
         let checking = try rows(validation, validationSplit, .whole, policy)
-        try ToolboxOutput.spare(Set((training.rows + checking.rows).map(\.image)).sorted(), from: out)
-        let model = ToolboxModelOptions.parsed(model: base, threads: threads)
+        let images = Set((training.rows + checking.rows).map(\.image)).sorted()
+        try ToolboxOutput.spare(images, from: out)
+        for name in RunDirectory.names {
+            try ToolboxOutput.spare(data + validation + images, bundle: base, from: "\(run(of: out))/\(name)")
+        }
+        let model = ToolboxModelOptions.parsed(model: base, threads: threads, precision: precision)
         let bundle = try model.bundle()
         let compute = try model.compute()
         let configuration = TrainingConfiguration(
@@ -291,8 +314,10 @@ struct ToolboxTrain: ParsableCommand {
     private var cacheDirectory: String {
         if let cache { return cache }
         let environment = ProcessInfo.processInfo.environment
-        let base = environment["XDG_CACHE_HOME"] ?? "\(environment["HOME"] ?? ".")/.cache"
-        return "\(base)/memvp/features"
+        // Empty is unset, and a relative path is none (XDG Base Directory Specification).
+        if let caches = environment["XDG_CACHE_HOME"], caches.hasPrefix("/") { return "\(caches)/memvp/features" }
+        let home = environment["HOME"] ?? ""
+        return "\(home.isEmpty ? "." : home)/.cache/memvp/features"
     }
 }
 

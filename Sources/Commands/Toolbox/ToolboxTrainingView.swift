@@ -90,8 +90,9 @@ final class ToolboxTrainingView {
                 "step \(record.step): validation loss \(loss), blind \(ToolboxTime.rounded(record.blindLoss ?? 0, 4))"
                 + scores.joined()
         case "sample":
-            return
-                "  \(record.image ?? ""): \(record.prompt ?? "") → \(record.answer ?? "")  [\(record.reference ?? "")]"
+            // What rows and the model say is one line, whatever is in it.
+            let (image, prompt) = ((record.image ?? "").harmless, (record.prompt ?? "").harmless)
+            return "  \(image): \(prompt) → \((record.answer ?? "").harmless)  [\((record.reference ?? "").harmless)]"
         case "warning", "end": return nil
         default: return "step \(record.step): \(record.event), \(record.note ?? "")"
         }

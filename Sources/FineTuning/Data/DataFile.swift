@@ -30,7 +30,7 @@ enum DataFile {
         let attributes = try? FileManager.default.attributesOfItem(atPath: file)
         return switch attributes?[.type] as? FileAttributeType {
         case .typeRegular?: nil
-        case nil: "is missing"
+        case nil: RealPath.isOutOfReach(path) ? "stands where this user may not look" : "is missing"
         default: "is not a regular file"
         }
     }

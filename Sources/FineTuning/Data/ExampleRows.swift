@@ -23,25 +23,28 @@ public enum ExampleRows {
     /// - Parameters:
     ///   - splits: the splits that are wanted; nil for all. Of rows in other splits only the syntax is checked.
     ///   - views: which rows of one view alone are wanted.
+    ///   - needsPhotos: whether a row whose photo is missing is a bad one; not where its words alone count.
     ///   - badRows: whether a bad row is left out or ends the reading.
     ///   - report: is told each bad row that is left out.
     /// - Throws: `not_found`, `unreadable`, `not_regular_file` for the file; `spec_invalid` naming file, line and reason
     ///   of a bad row under `stop`, or a file in which no row can be used.
     public static func read(
-        path: String, splits: Set<String>? = nil, views: RowViews = .whole, badRows: BadRowPolicy = .skip,
-        report: (BadRow) -> Void = { _ in }
+        path: String, splits: Set<String>? = nil, views: RowViews = .whole, needsPhotos: Bool = true,
+        badRows: BadRowPolicy = .skip, report: (BadRow) -> Void = { _ in }
     ) throws(Failure) -> [ExampleRow] {
-        try lines(path: path, splits: splits, views: views, badRows: badRows, report: report).rows
+        try lines(
+            path: path, splits: splits, views: views, needsPhotos: needsPhotos, badRows: badRows, report: report
+        ).rows
     }
 
     /// Reads the rows of a file with the lines that they stand in; arguments and failures are those of `read`.
     public static func lines(
-        path: String, splits: Set<String>? = nil, views: RowViews = .whole, badRows: BadRowPolicy = .skip,
-        report: (BadRow) -> Void = { _ in }
+        path: String, splits: Set<String>? = nil, views: RowViews = .whole, needsPhotos: Bool = true,
+        badRows: BadRowPolicy = .skip, report: (BadRow) -> Void = { _ in }
     ) throws(Failure) -> RowLines {
         var bytes = try InputFile.read(path, limit: fileLimit, tooLarge: .specInvalid)[...]
         if bytes.starts(with: [0xEF, 0xBB, 0xBF]) { bytes = bytes.dropFirst(3) }
-        var reader = RowReader(path: path, splits: splits, views: views)
+        var reader = RowReader(path: path, splits: splits, views: views, needsPhotos: needsPhotos)
         var found = RowLines()
         var bad = 0
         var number = 0
@@ -180,6 +183,7 @@ private struct RowReader {
     let folder: String
     let splits: Set<String>?
     let views: RowViews
+    let needsPhotos: Bool
     /// Rows that are passed over for being of one view.
     private(set) var ofOtherViews = 0
     /// Rows of other splits than those wanted.
@@ -190,11 +194,12 @@ private struct RowReader {
     /// By what a photo is known by: as the first row of it has it.
     private var first: [String: RowPhoto] = [:]
 
-    init(path: String, splits: Set<String>?, views: RowViews) {
+    init(path: String, splits: Set<String>?, views: RowViews, needsPhotos: Bool) {
         self.path = path
         folder = path.lastIndex(of: "/").map { String(path[...$0]) } ?? ""
         self.splits = splits
         self.views = views
+        self.needsPhotos = needsPhotos
     }
 
     /// The row of a line; nil for a row of another split.
@@ -219,7 +224,7 @@ private struct RowReader {
             }
         }
         let photo = photo(name)
-        if let fault = photo.fault { throw RowFault(reason: "the photo \(name) \(fault)") }
+        if needsPhotos, let fault = photo.fault { throw RowFault(reason: "the photo \(name) \(fault)") }
         return ExampleRow(
             image: photo.path, imageName: photo.name, task: task, answers: answers, split: split, file: path,
             line: number, kind: record.kind ?? record.type, isDerived: record.derived ?? false, view: view)

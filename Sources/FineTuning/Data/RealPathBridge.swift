@@ -15,6 +15,13 @@ public enum RealPath {
         return unsafe String(validatingCString: found)
     }
 
+    /// Whether it is rights that keep this user from seeing what is there, or whether anything is.
+    static func isOutOfReach(_ path: String) -> Bool {
+        guard let found = unsafe realpath(path, nil) else { return errno == EACCES }
+        unsafe free(found)
+        return false
+    }
+
     /// What a file is known by, however its path is spelled: its real path; of one that is not there its absolute path, tidied.
     public static func identity(_ path: String) -> String { existing(path) ?? absolute(path) }
 

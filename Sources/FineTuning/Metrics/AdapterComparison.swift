@@ -62,7 +62,7 @@ public struct AdapterComparison: Sendable, Equatable {
     public let demand: AdapterDemand
     /// The new adapter's score.
     public let new: Double
-    /// The present adapter's score; nil where there is none.
+    /// The present adapter's score; nil where there is none, or one that cannot answer.
     public let present: Double?
     /// Photos or questions that the scores rest on.
     public let count: Int
@@ -86,13 +86,14 @@ public struct AdapterComparison: Sendable, Equatable {
     ///   - new: the new adapter's name in the answerer.
     ///   - present: the present adapter's name for a kind of task; nil where there is none.
     ///   - rows: captions and questions; those that no demand judges are passed over.
+    ///   - broken: told the present adapter's name and why it cannot answer: it scores nothing then, and may be replaced.
     ///   - progress: called with the adapter's name and how far its evaluation is.
     /// - Returns: a comparison for each demand, and the rows that could not be used.
     /// - Throws: `spec_invalid` when no row could be answered for a demand, or for a bad row under `stop`; the failures of
     ///   the model.
     public static func run(
         _ demands: [AdapterDemand], new: String, present: (TaskKind) -> String?, rows: [ExampleRow],
-        options: EvaluationOptions, answerer: Answerer,
+        options: EvaluationOptions, answerer: Answerer, broken: (_ adapter: String, Failure) -> Void = { _, _ in },
         progress: (_ adapter: String, _ done: Int, _ total: Int) -> Void = { _, _, _ in }
     ) throws(Failure) -> (comparisons: [AdapterComparison], badRows: [BadRow]) {
         var comparisons: [AdapterComparison] = []
@@ -106,7 +107,16 @@ public struct AdapterComparison: Sendable, Equatable {
                 return try Scores(kind, rows, options, answerer) { progress(name, $0, $1) }
             }
             let own = try scores(new)
-            let other = try present(kind).map { name throws(Failure) in try scores(name) }
+            var other: Scores?
+            if let name = present(kind) {
+                do throws(Failure) {
+                    other = try scores(name)
+                } catch {
+                    // The new adapter has answered on this model: it is the present one that computes no number.
+                    guard error.code == .modelInvalid else { throw error }
+                    broken(name, error)
+                }
+            }
             if let other, other.count != own.count {
                 let bad = [own, other].lazy.compactMap(\.badRows.first).first
                 throw Failure(

@@ -76,7 +76,9 @@ final class CaptionReward {
         }
         self.words = words
         guard photos.count > 1 else {
-            throw Failure(.specInvalid, "--reward", "needs more photos than one: its words are weighed by their rarity")
+            throw Failure(
+                .specInvalid, "--reward", "needs more photos than one",
+                hint: "It weighs words by how rare they are among photos: give it more of them.")
         }
         metric = CIDErD(references: photos.map(\.references))
     }

@@ -76,12 +76,17 @@ public struct TrainingRecord: Codable, Sendable {
 }
 
 /// Files of one run.
-final class RunDirectory {
+public final class RunDirectory {
+    /// What a run writes there.
+    public static let names = [log, curve, checkpoint, adapter]
+    private static let (log, curve) = ("log.jsonl", "loss.svg")
+    private static let (checkpoint, adapter) = ("checkpoint.safetensors", "adapter.gguf")
+
     let path: String
-    var checkpointPath: String { "\(path)/checkpoint.safetensors" }
+    var checkpointPath: String { "\(path)/\(Self.checkpoint)" }
     /// The adapter as of the last checkpoint, to be tried while the run goes on.
-    var adapterPath: String { "\(path)/adapter.gguf" }
-    private var logPath: String { "\(path)/log.jsonl" }
+    var adapterPath: String { "\(path)/\(Self.adapter)" }
+    private var logPath: String { "\(path)/\(Self.log)" }
     private var isNew = false
     private let lock: FileDescriptor
     private var log: FileDescriptor?
@@ -97,7 +102,10 @@ final class RunDirectory {
             try FolderBridge.make(path)
             lock = try FileDescriptor.open(FilePath(path), .readOnly, options: [.directory, .closeOnExec])
         } catch {
-            throw Failure(.cannotCreate, path, "cannot hold the run: \(error)", hint: "Name another --out.")
+            let isDenied = [.permissionDenied, .notPermitted, .readOnlyFileSystem].contains(error as? Errno)
+            throw Failure(
+                isDenied ? .permissionDenied : .cannotCreate, path, "cannot hold the run: \(error)",
+                hint: "Name another --out.")
         }
         guard flock(lock.rawValue, LOCK_EX | LOCK_NB) == 0 else {
             let number = Errno(rawValue: errno)
@@ -107,6 +115,18 @@ final class RunDirectory {
         }
         isNew = !wasThere
     }
+
+    /// The step that the log has come to; nil where there is none, or nothing is done.
+    func loggedStep() -> Int? {
+        let lines = (FileManager.default.contents(atPath: logPath).map { [UInt8]($0) } ?? []).split(separator: 10)
+        return lines.lazy.compactMap { try? JSONDecoder().decode(TrainingRecord.self, from: Data($0)) }
+            .filter { $0.event == "step" }.map(\.step).max()
+    }
+
+    /// Whether a checkpoint and the log can be written, before the work that comes first.
+    ///
+    /// - Throws: `cannot_create`, `permission_denied`.
+    func check() throws(Failure) { try OutputFile.check(logPath) }
 
     /// Opens the log; `keepingUpTo` drops lines of later steps, nil begins a new one.
     ///
@@ -191,15 +211,17 @@ final class RunDirectory {
         }
         let drawing = LossCurve.svg(
             training: points("step", \.loss), validation: points("validation", \.validationLoss))
-        let file = try OutputFile(path: "\(path)/loss.svg")
+        let file = try OutputFile(path: "\(path)/\(Self.curve)")
         try file.write(Array(drawing.utf8))
         try file.commit()
     }
 
+    /// Whether a checkpoint's adapter is there to begin with.
+    var hasAdapter: Bool { FileManager.default.fileExists(atPath: adapterPath) }
+
     /// What helps a run that cannot go on as it is; of files it names those that are there.
     func advice(_ change: String = "another --out") -> String {
-        let isThere = FileManager.default.fileExists(atPath: adapterPath)
-        let adapter = isThere ? ", perhaps with the adapter of the last checkpoint (--initial \(adapterPath))" : ""
+        let adapter = hasAdapter ? ", perhaps with the adapter of the last checkpoint (--initial \(adapterPath))" : ""
         return "Begin again with \(change)\(adapter)."
     }
 }

@@ -1,7 +1,7 @@
 // What makes a run that run: options, base, data, and what its parameters are nothing without. It stands in every checkpoint
 // and, for people, in the log's `start`, so that a refused --resume says what differs.
 //
-// Invariant: options, data, base and constants decide; where files lie and what they are called does not, and each file's own
+// Invariant: options, data, base, constants and the adapter that it began with decide; where files lie and what they are called does not, and each file's own
 // hash is there to name the one that differs. Checkpoints of earlier revisions have neither files nor base, and are resumed
 // without; those of runs that train an encoder knew photos by their paths, and are not.
 
@@ -81,6 +81,8 @@ struct RunIdentity {
     let rows: [RunRows]
     /// `TrainableAdapter.constants`.
     let constants: String
+    /// SHA-256 of the adapter that it began with; nil for random values.
+    let initial: String?
 
     /// The keys that checkpoints always had.
     enum Key {
@@ -91,6 +93,8 @@ struct RunIdentity {
 
     private static let baseKey = "memvp.base"
     private static let rowsKey = "memvp.rows"
+    private static let initialKey = "memvp.initial"
+    private static let nothing = "random values"
 
     /// As a checkpoint has it.
     func metadata() throws(Failure) -> [String: String] {
@@ -99,7 +103,7 @@ struct RunIdentity {
         let files = try Self.text(rows)
         return [
             Key.configuration: options, Key.data: dataHash, Key.constants: constants, Self.baseKey: named,
-            Self.rowsKey: files,
+            Self.rowsKey: files, Self.initialKey: initial ?? Self.nothing,
         ]
     }
 
@@ -119,6 +123,11 @@ struct RunIdentity {
             kinds.append("another base")
             details += bases
         }
+        // Earlier revisions did not keep it.
+        if let began = found[Self.initialKey], began != initial ?? Self.nothing {
+            kinds.append("another beginning")
+            details.append(Self.change("--initial", Self.brief(began), Self.brief(initial ?? Self.nothing)))
+        }
         if found[Key.data] != dataHash {
             kinds.append("other data")
             details += files(since: Self.value(found[Self.rowsKey], as: [RunRows].self))
@@ -129,7 +138,7 @@ struct RunIdentity {
             let which = details.isEmpty ? "" : ": \(details.joined(separator: "; "))"
             throw Failure(
                 .configurationInvalid, path, "belongs to a run with \(what)\(which)",
-                hint: "Resume with the same options and files, or start anew with another --out.")
+                hint: "Resume with the same options, --initial and files, or start anew with another --out.")
         }
         guard found[Key.constants] == constants else {
             let which = beginnings(since: found[Key.constants] ?? "").map { ": \($0)" } ?? ""

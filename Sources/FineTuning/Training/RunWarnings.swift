@@ -22,7 +22,12 @@ struct RunWarnings {
     init(vocabulary: Int) { guessing = log(Double(vocabulary)) }
 
     /// What is wrong with a beginning, if anything.
-    static func ofBeginning(_ tasks: [ExampleRow.Task], initial: String?, rate: Float) -> String? {
+    static func ofBeginning(
+        _ tasks: [ExampleRow.Task], initial: String?, rate: Float, weighsConsensus: Bool = false
+    ) -> String? {
+        if weighsConsensus, tasks.allSatisfy({ $0.caption == nil }) {
+            return "--reward consensus weighs captions, and all rows are questions: each counts alike, as without it."
+        }
         guard initial == nil, rate > questionRate, tasks.allSatisfy({ $0.caption == nil }) else { return nil }
         return
             "all rows are questions, the run begins with random values, and --learning-rate is \(rate): at such rates every "

@@ -204,6 +204,11 @@ final class TrainableAdapter {
         return try body()
     }
 
+    /// Whether all parameters, and their means, are numbers.
+    var isFinite: Bool {
+        parameters.allSatisfy { $0.values.allSatisfy(\.isFinite) && $0.average.allSatisfy(\.isFinite) }
+    }
+
     /// The present values.
     var tensors: Adapter.Tensors {
         Adapter.Tensors(

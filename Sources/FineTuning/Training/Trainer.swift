@@ -72,6 +72,7 @@ public final class Trainer {
     private var validation: [(row: ExampleRow, example: PreparedExample)] = []
     private var validationCount = 0  // rows that `validation` was drawn from
     private var leftOut: (training: Int, validation: Int) = (0, 0)
+    private var unreadValidation = 0  // of `leftOut`, before `validation` was drawn
 
     /// A run on `bundle`.
     public init(
@@ -98,15 +99,23 @@ public final class Trainer {
         training rows: [ExampleRow], validation validationRows: [ExampleRow], badRows: BadRowPolicy, resume: Bool,
         unread: (training: Int, validation: Int) = (0, 0), stop: () -> Bool
     ) throws(Failure) -> Bool {
-        let directory = try RunDirectory(path: files.run)
         try checkOutput()
+        let directory = try RunDirectory(path: files.run)
         let hasCheckpoint = FileManager.default.fileExists(atPath: directory.checkpointPath)
         guard resume || !hasCheckpoint else {
             throw Failure(
                 .cannotCreate, files.run, "holds the checkpoint of a run, which a new one would overwrite",
                 hint: "Go on from it with --resume, name another --out, or remove the directory.")
         }
+        // A run that was killed before its first checkpoint begins anew; one that had some was asked to go on.
+        if resume, !hasCheckpoint, let step = directory.loggedStep(), step >= configuration.checkpointEvery {
+            throw Failure(
+                .notFound, directory.checkpointPath, "is gone, and the log beside it tells of \(step) steps",
+                hint: directory.advice())
+        }
+        try directory.check()
         leftOut = unread
+        unreadValidation = unread.validation
         let adapter = try startingAdapter(rows)
         let features = try PhotoFeatures(
             bundle: bundle, compute: compute, directory: files.cache, adapter: adapter)
@@ -116,7 +125,7 @@ public final class Trainer {
         let data = try prepare(rows, scored, features, limit, badRows, stop)
         let identity = RunIdentity(
             configuration: configuration, base: base, dataHash: data.hash, rows: data.rows,
-            constants: adapter.constants)
+            constants: adapter.constants, initial: try files.initial.map(ModelBundle.sha256(ofFile:)))
         var done = 0
         if hasCheckpoint { done = try Checkpoint.restore(adapter, identity: identity, from: directory) }
         let runner = try TrainingStep(
@@ -155,7 +164,8 @@ public final class Trainer {
         var lessons = lessons
         var warnings = RunWarnings(vocabulary: bundle.language.configuration.vocabulary)
         let before = run.directory.records.last { $0.event == "step" }
-        var tokens = before?.tokens ?? 0
+        // A log may say anything.
+        var tokens = min(max(0, before?.tokens ?? 0), 1 << 53)
         let start = ContinuousClock.now
         try begin(run, from: done)
         if done > 0, validates(after: done), !run.directory.hasValidation(of: done) {
@@ -187,7 +197,8 @@ public final class Trainer {
 
     /// What the run is made of, as its first event, and what is wrong with that.
     private func begin(_ run: Parts, from done: Int) throws(Failure) {
-        let among = validationCount > validation.count ? " of \(validationCount) rows" : ""
+        let drawn = validation.count + leftOut.validation - unreadValidation
+        let among = validationCount > drawn ? " of \(validationCount) rows" : ""
         var record = TrainingRecord("start", step: done)
         record.note =
             "\(training.count) examples, \(validation.count)\(among) for validation, kernels \(compute.kernels.name)"
@@ -202,7 +213,9 @@ public final class Trainer {
         try tell(record, run.directory)
         guard done == 0 else { return }
         let rate = configuration.learningRate
-        if let note = RunWarnings.ofBeginning(tasks, initial: files.initial, rate: rate) {
+        if let note = RunWarnings.ofBeginning(
+            tasks, initial: files.initial, rate: rate, weighsConsensus: configuration.weighsConsensus)
+        {
             try warn(note, step: done, run.directory)
         }
     }
@@ -215,9 +228,15 @@ public final class Trainer {
             return try run.runner.step(examples, step: step, learningRate: rate, configuration: configuration)
         } catch {
             guard error.code == .usage else { throw error }
-            let change = "a lower --learning-rate, --lambda or --scale and another --out"
-            throw error.advising(run.directory.advice(change))
+            throw error.advising(calmer(run.directory))
         }
+    }
+
+    /// What a run whose numbers are none any more can begin again with.
+    private func calmer(_ directory: RunDirectory) -> String {
+        // An adapter that is begun with brings its λ and s along.
+        let begins = files.initial != nil || directory.hasAdapter
+        return directory.advice("a lower --learning-rate\(begins ? "" : ", --lambda or --scale") and another --out")
     }
 
     /// What follows a step: its checkpoint, then its validation. Whether the run goes on.
@@ -233,6 +252,11 @@ public final class Trainer {
     }
 
     private func save(_ run: Parts, step: Int) throws(Failure) {
+        // The step that makes them so finds out nothing; the last checkpoint stands.
+        guard run.adapter.isFinite else {
+            throw Failure(
+                .usage, "step \(step)", "has left parameters that are not numbers", hint: calmer(run.directory))
+        }
         try Checkpoint.save(run.adapter, step: step, identity: run.identity, to: run.directory.checkpointPath)
         try write(run.adapter, to: run.directory.adapterPath)
         try run.directory.draw()
@@ -352,7 +376,9 @@ public final class Trainer {
         }
         features.release()
         guard !training.isEmpty else {
-            throw Failure(.specInvalid, "training data", "has no example that can be used")
+            throw Failure(
+                .specInvalid, "training data", "has no example that can be used",
+                hint: "Each row that was left out is named, with its reason.")
         }
         return data
     }

@@ -36,6 +36,7 @@ final class CaptionRewardTests {
     private let initial: String
 
     init() throws {
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         bundle = try ModelBundle(path: Material.bundle)
         compute = try Compute(kernels: Kernels.choose(forced: nil), threads: 2)
         let name = try #require(bundle.description.adapters[.caption])

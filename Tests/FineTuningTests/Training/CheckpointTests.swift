@@ -38,12 +38,13 @@ struct CheckpointTests {
 
     private func identity(
         _ configuration: TrainingConfiguration = TrainingConfiguration(), precision: String = "int8",
-        rows: [RunRows] = rows, data: String = "d", constants: String? = nil, kernels: String? = "scalar"
+        rows: [RunRows] = rows, data: String = "d", constants: String? = nil, kernels: String? = "scalar",
+        initial: String? = nil
     ) -> RunIdentity {
         RunIdentity(
             configuration: configuration,
             base: RunBase(name: "tiny", language: "l", vision: "v", precision: precision, kernels: kernels),
-            dataHash: data, rows: rows, constants: constants ?? adapter().constants)
+            dataHash: data, rows: rows, constants: constants ?? adapter().constants, initial: initial)
     }
 
     private func save(_ identity: RunIdentity) throws -> TrainableAdapter {
@@ -187,6 +188,10 @@ struct CheckpointTests {
         #expect(base?.cause == "belongs to a run with another base: the base's precision was int8 and is f32")
         let path = refusal(identity(kernels: "avx2"))
         #expect(path?.cause == "belongs to a run with another base: the kernel path was scalar and is avx2")
+        let other = refusal(identity(initial: "0123456789abcdef0123"))
+        #expect(
+            other?.cause
+                == "belongs to a run with another beginning: --initial was random values and is 0123456789ab…")
         var shape = Self.shape
         shape.lambda = 0.2
         let brighter = TrainableAdapter(shape, seed: 1)

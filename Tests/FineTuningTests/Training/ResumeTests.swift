@@ -42,12 +42,13 @@ struct ResumeTests {
         _ name: String, _ watch: Watch = Watch(), rows: [ExampleRow] = rows, resume: Bool = false, frozen: Bool,
         steps: Int = 9, badRows: BadRowPolicy = .skip, rate: Float = 0.01, initial: String? = nil,
         prompting: Adapter.Prompting = .memory, slots: Int = 18, averaging: Float = 0, lambda: Float? = nil,
-        validation: [ExampleRow]? = nil, output: String? = nil
+        validation: [ExampleRow]? = nil, output: String? = nil, decay: Float = 0.02
     ) throws -> Bool {
         let official = try bundle.get()
         let model = try ModelBundle(path: official.path)
         let configuration = TrainingConfiguration(
-            batch: 3, steps: steps, learningRate: rate, warmUp: 2, prompting: prompting,
+            batch: 3, steps: steps, learningRate: rate, warmUp: 2, adamW: AdamWConfiguration(weightDecay: decay),
+            prompting: prompting,
             slots: initial == nil ? slots : nil, hidden: initial == nil ? 16 : nil, lambda: lambda,
             freezesVision: frozen, visionRank: initial == nil ? 4 : nil, averaging: averaging, validateEvery: 4,
             checkpointEvery: 3)
@@ -132,6 +133,67 @@ struct ResumeTests {
         try FileManager.default.moveItem(atPath: kept, toPath: copy)
         #expect(try run("gone", watch, rows: rows, resume: true, frozen: false, steps: 4, validation: []))
         #expect(try bytes("gone.gguf") == bytes("kept.gguf"))
+    }
+
+    @Test("parameters that are no numbers are saved neither as a checkpoint nor as an adapter")
+    func noNumbers() throws {
+        let folder = try bundle.get().folder.path
+        // The step before it finds nothing wrong: its loss and gradient were numbers.
+        let failure = #expect(throws: Failure.self) {
+            try run("wild", frozen: true, steps: 1, rate: 1e20, decay: 1e20)
+        }
+        #expect(failure?.code == .usage && failure?.object == "step 1")
+        #expect(failure?.cause == "has left parameters that are not numbers")
+        #expect(failure?.hint == "Begin again with a lower --learning-rate, --lambda or --scale and another --out.")
+        for name in ["wild.gguf", "wild.train/checkpoint.safetensors", "wild.train/adapter.gguf"] {
+            #expect(!FileManager.default.fileExists(atPath: "\(folder)/\(name)"), "\(name)")
+        }
+    }
+
+    @Test("a run whose checkpoint is gone is not begun anew over its log, but for one that never had one")
+    func withoutCheckpoint() throws {
+        let folder = try bundle.get().folder.path
+        let checkpoint = "\(folder)/lost.train/checkpoint.safetensors"
+        #expect(try run("lost", frozen: true))
+        try FileManager.default.removeItem(atPath: checkpoint)
+        let log = try bytes("lost.train/log.jsonl")
+        let failure = #expect(throws: Failure.self) { try run("lost", resume: true, frozen: true) }
+        #expect(failure?.code == .notFound && failure?.object == checkpoint)
+        #expect(failure?.cause == "is gone, and the log beside it tells of 9 steps")
+        #expect(failure?.hint.contains("--initial \(folder)/lost.train/adapter.gguf") == true)
+        #expect(try bytes("lost.train/log.jsonl") == log)
+        // Killed after two steps, before the checkpoint of the third.
+        let early = log.split(separator: 10).filter { line in
+            (try? JSONDecoder().decode(TrainingRecord.self, from: line)).map { $0.step < 3 } ?? false
+        }
+        try Data(early.joined(separator: [10])).write(to: URL(filePath: "\(folder)/lost.train/log.jsonl"))
+        #expect(try run("lost", resume: true, frozen: true))
+        #expect(try records("lost").filter { $0.event == "step" }.map(\.step) == Array(1...9))
+    }
+
+    @Test("a log that counts more tokens than there are costs itself alone")
+    func countlessTokens() throws {
+        let watch = Watch()
+        watch.stopAfter = 3
+        #expect(try !run("countless", watch, frozen: true))
+        let log = try bundle.get().folder.appendingPathComponent("countless.train/log.jsonl")
+        let text = try String(contentsOf: log, encoding: .utf8)
+        let most = text.replacing(/"tokens":[0-9]+/, with: #""tokens":9223372036854775807"#)
+        #expect(most != text)
+        try Data(most.utf8).write(to: log)
+        watch.stopAfter = nil
+        #expect(try run("countless", watch, resume: true, frozen: true))
+        #expect(watch.steps == Array(1...9))
+    }
+
+    @Test("an output in a folder that is not there is refused before anything is made")
+    func nowhere() throws {
+        let folder = try bundle.get().folder.path
+        let failure = #expect(throws: Failure.self) {
+            try run("no/where", frozen: true, output: "\(folder)/no/where.gguf")
+        }
+        #expect(failure?.code == .cannotCreate && failure?.hint == "Make the directory first.")
+        #expect(!FileManager.default.fileExists(atPath: "\(folder)/no"))
     }
 
     @Test("with averaging, the finished adapter is the running mean of the parameters and training goes on as without")

@@ -203,7 +203,9 @@ struct StoppedValidationTests {
         let adapter = folder.appendingPathComponent("wild.train/adapter.gguf")
         try Data("x".utf8).write(to: adapter)
         let again = #expect(throws: Failure.self) { try run("wild", Watch(), lambda: 1e30) }
-        #expect(again?.hint.contains("(--initial \(adapter.path))") == true)
+        #expect(
+            again?.hint == "Begin again with a lower --learning-rate and another --out, "
+                + "perhaps with the adapter of the last checkpoint (--initial \(adapter.path)).")
     }
 
     @Test("an output in whose place a directory stands is one that cannot be created; too few slots are a wrong option")

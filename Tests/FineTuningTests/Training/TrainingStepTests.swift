@@ -28,6 +28,7 @@ private enum Material {
 /// A directory that goes away with the value.
 private final class Folder {
     let path = FileManager.default.temporaryDirectory.appendingPathComponent("memvp-\(UUID().uuidString)").path
+    init() throws { try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true) }
     deinit { try? FileManager.default.removeItem(atPath: path) }
 }
 
@@ -35,11 +36,12 @@ private final class Folder {
     "Training steps", .enabled(if: Material.hasBundle, "no bundle: run `make models` or set MEMVP_TEST_BUNDLE"),
     .serialized)
 struct TrainingStepTests {
-    private let folder = Folder()
+    private let folder: Folder
     private let bundle: ModelBundle
     private let compute: Compute
 
     init() throws {
+        folder = try Folder()
         bundle = try ModelBundle(path: Material.bundle)
         compute = try Compute(kernels: Kernels.choose(forced: nil), threads: 2)
     }
