@@ -65,6 +65,19 @@ import Testing
         #expect(try ControlJSON.decode(ErrorDocument.self, from: body).failure(status: status).code == code)
     }
 
+    @Test("The status of an error goes with its code (RFC 9110, section 15)")
+    func statuses() {
+        let others: [FailureCode: Int] = [
+            .notFound: 404, .imageMissing: 404, .permissionDenied: 403, .unreadable: 403, .unavailable: 503,
+            .temporary: 503, .noSpace: 507, .internalError: 500, .inputOutput: 500, .cannotCreate: 500,
+            .modelInvalid: 422, .modelUnsupported: 422, .modelMissing: 422, .adapterMismatch: 422, .adapterWorse: 422,
+            .configurationInvalid: 422,
+        ]
+        for code in FailureCode.allCases {
+            #expect(ControlResponse.failure(Failure(code, "x", "y")).status == others[code] ?? 400, "\(code)")
+        }
+    }
+
     @Test(
         "What is not the document is refused with the member's name",
         arguments: [

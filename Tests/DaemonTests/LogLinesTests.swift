@@ -2,6 +2,7 @@
 
 import Control
 import Diagnostics
+import Foundation
 import Logging
 import Specification
 import Spool
@@ -39,6 +40,16 @@ struct LogLinesTests {
         let text = text(line)
         #expect(text.hasPrefix("notice: x.yaml\u{FFFD}  9:9: forged: has 2 faults; 1:1: "), "\(text)")
         #expect(text.hasSuffix(" job=7\n") && text.split(separator: "\n").count == 1, "\(text)")
+    }
+
+    @Test("as JSON each event is one object on one line, whatever its message has")
+    func json() throws {
+        let bytes = LogLines(logLevel: .info, format: .json).line(.notice, "a\nb\u{1B}", ["job": "7"])
+        #expect(bytes.last == UInt8(ascii: "\n") && bytes.count { $0 == UInt8(ascii: "\n") } == 1)
+        var object = try #require(try JSONSerialization.jsonObject(with: Data(bytes)) as? [String: String])
+        let time = object.removeValue(forKey: "time")
+        #expect(time?.hasSuffix("Z") == true)
+        #expect(object == ["level": "notice", "message": "a\nb\u{1B}", "job": "7"])
     }
 
     @Test("no control character of a message reaches a terminal")

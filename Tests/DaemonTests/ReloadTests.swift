@@ -25,6 +25,20 @@ import Vision
         #expect(EffectiveConfiguration.differences(between: new, and: new).isEmpty)
     }
 
+    @Test func whatWaitsForARestartIsWhatThePageSays() {
+        var old = DaemonConfiguration()
+        var new = old
+        (new.model, new.batch, new.metrics.textfile) = ("/elsewhere", 3, "/m.prom")
+        (new.adapters.ask, new.adapters.caption) = (.named("a"), .named("c"))
+        (new.limits.imagePixels, new.limits.imageSide) = (1_000_000, 1_000)
+        (new.limits.promptTokens, new.limits.answerTokens) = (99, 88)
+        let reloaded = new
+        (new.workers, new.limits.queue, new.settle) = (2, 7, .seconds(9))
+        old.takeReloadable(from: new)
+        #expect(EffectiveConfiguration.differences(between: old, and: new) == ["workers", "limits.queue", "settle"])
+        #expect(old == reloaded)
+    }
+
     /// Together with the test of etc/memvpd.yaml this makes one set of defaults of three: in the shipped file, in the
     /// daemon's configuration and in the spool's.
     @Test func theSpoolsDefaultsAreTheDaemons() {

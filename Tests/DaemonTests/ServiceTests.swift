@@ -131,6 +131,34 @@ struct ServiceTests {
         #expect(await service.end() == nil)
     }
 
+    @Test("the metrics' socket has its three routes, the control socket all of them")
+    func roles() async throws {
+        let place = try Workplace()
+        let service = try Service(place, Surroundings.none())
+        let statuses = await offPool { () -> [String: Int] in
+            var statuses: [String: Int] = [:]
+            for socket in ["control", "metrics"] {
+                let client = ControlClient(socketPath: "\(place.root)/run/\(socket).sock", timeout: .seconds(600))
+                for (method, path) in [
+                    ("GET", "/metrics"), ("GET", "/v1/health"), ("GET", "/v1/queue"), ("POST", "/v1/hold"),
+                    ("POST", "/v1/release"), ("POST", "/v1/jobs/retry-all"),
+                ] {
+                    statuses["\(socket) \(path)"] = (try? client.send(method, path))?.status
+                }
+            }
+            return statuses
+        }
+        #expect(
+            statuses == [
+                "control /metrics": 200, "control /v1/health": 200, "control /v1/queue": 200, "control /v1/hold": 200,
+                "control /v1/release": 200, "control /v1/jobs/retry-all": 200,
+                "metrics /metrics": 200, "metrics /v1/health": 200, "metrics /v1/queue": 404, "metrics /v1/hold": 404,
+                "metrics /v1/release": 404, "metrics /v1/jobs/retry-all": 404,
+            ])
+        service.send(.end)
+        #expect(await service.end() == nil)
+    }
+
     /// A daemon that is ready and whose worker's thread stands still, where a reload makes buffers: it waits for that.
     private func heldAtItsWorker() async throws -> (Workplace, Manager, Service, Standstill, Task<Void, Never>) {
         let place = try Workplace()
@@ -153,6 +181,41 @@ struct ServiceTests {
         #expect(await offPool { manager.hears("STOPPING=1") })
         standstill.go()
         await held.value
+        #expect(await service.end() == nil)
+    }
+
+    @Test("a reload while one goes on is refused, and leaves that one alone")
+    func reloadWhileReloading() async throws {
+        let (place, manager, service, standstill, held) = try await heldAtItsWorker()
+        defer { withExtendedLifetime(place) {} }
+        let first = Task { () -> Failure? in
+            do throws(Failure) { try await service.daemon.reload() } catch { return error }
+            return nil
+        }
+        #expect(await offPool { manager.hears("RELOADING=1") })
+        let refusal = Mutex<Failure?>(nil)
+        let isRefused = await ends {
+            do throws(Failure) { try await service.daemon.reload() } catch { refusal.withLock { $0 = error } }
+        }
+        standstill.go()
+        await held.value
+        #expect(isRefused && refusal.withLock { $0?.code } == .unavailable)
+        #expect(refusal.withLock { $0?.cause } == "memvpd is reloading")
+        #expect(await first.value == nil)
+        service.send(.end)
+        #expect(await service.end() == nil)
+    }
+
+    @Test("a reload of a configuration that is away says to mend it: the running daemon reads no other file")
+    func reloadWithoutFile() async throws {
+        let place = try Workplace()
+        let service = try Service(place, Surroundings.none())
+        #expect(await ends { while (try? await service.daemon.status())?.state != "running" {} })
+        try FileManager.default.removeItem(atPath: "\(place.root)/memvpd.yaml")
+        let failure = await #expect(throws: Failure.self) { try await service.daemon.reload() }
+        #expect(failure?.code == .configurationInvalid && failure?.object == "\(place.root)/memvpd.yaml")
+        #expect(failure?.hint == "Put it right, then reload again; until then the old configuration goes on.")
+        service.send(.end)
         #expect(await service.end() == nil)
     }
 

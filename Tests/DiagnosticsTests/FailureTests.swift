@@ -1,4 +1,5 @@
 import Diagnostics
+import Foundation
 import Testing
 
 @Suite("Failure")
@@ -27,5 +28,22 @@ struct FailureTests {
         let raw = FailureCode.allCases.map(\.rawValue)
         #expect(Set(raw).count == raw.count)
         #expect(raw.allSatisfy { $0.allSatisfy { $0 == "_" || ($0.isLowercase && $0.isASCII) } })
+    }
+
+    /// Scripts, units and clients go by them: what ARCHITECTURE.md promises stands there once more, as text.
+    @Test("codes and their exit statuses are those of ARCHITECTURE.md")
+    func exits() throws {
+        let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent()
+        let page = try String(contentsOf: root.appending(path: "ARCHITECTURE.md"), encoding: .utf8)
+        let table = page.components(separatedBy: "## Blame decides the exit").last ?? ""
+        var told: [String: Int] = [:]
+        for line in table.split(separator: "\n").prefix(while: { !$0.hasPrefix("## ") }) {
+            let cells = line.split(separator: "|").map { $0.trimmingCharacters(in: .whitespaces) }
+            guard cells.count >= 3, let exit = Int(cells[2]) else { continue }
+            for code in cells[1].split(separator: ", ") { told[code.trimmingCharacters(in: ["`"])] = exit }
+        }
+        let known = FailureCode.allCases.map { ($0.rawValue, Int($0.exitCode.rawValue)) }
+        #expect(told == Dictionary(uniqueKeysWithValues: known))
     }
 }

@@ -154,6 +154,32 @@ struct OperatorTests {
         #expect(try daemon.stop() == 0)
     }
 
+    @Test("A drained queue takes nothing in until it is released; what failed is tried again all at once")
+    func drain() async throws {
+        let daemon = try RunningDaemon()
+        try daemon.start()
+        try await daemon.wait("drained queue") { try daemon.control("drain").code == 0 }
+        #expect(try daemon.status().state == "draining")
+        try daemon.movePhoto("a.jpg")
+        try await daemon.wait("reason") {
+            try daemon.status().waiting["a.jpg"] == "nothing is taken in while the queue is drained"
+        }
+        #expect(daemon.outcomes.isEmpty)
+        #expect(try daemon.control("release").code == 0)
+        try await daemon.wait(for: ["a"])
+        #expect(try daemon.status().state == "running")
+
+        for name in ["x.jpg", "y.jpg"] { try daemon.drop(name, "not a photo\n") }
+        try await daemon.wait(for: ["x", "y"])
+        try await daemon.wait("filed jobs") { try daemon.control("queue", "-j").output.isEmpty }
+        let retried = try daemon.control("retry", "--all")
+        #expect(retried.code == 0 && retried.output.contains("2 failed jobs are tried again"), "\(retried)")
+        try await daemon.wait(for: ["x-2", "y-2"])
+        let jobs = try ["x", "y"].map { try daemon.outcome($0).job }
+        #expect(try Set(["x-2", "y-2"].map { try daemon.outcome($0).retryOf ?? "" }) == Set(jobs))
+        #expect(try daemon.stop() == 0)
+    }
+
     @Test("One job is held and released, another removed, while the rest go on; a removed one can be retried")
     func singleJobs() async throws {
         let daemon = try RunningDaemon()
@@ -255,6 +281,10 @@ struct OperatorTests {
         #expect(outcome.error?.code == "poison" && outcome.image?.file == "heavy.jpg" && outcome.model != nil)
         let shown = try daemon.document(Shown.self, "show", job)
         #expect(shown.strikes == 2 && shown.attempts == 3)
+        try await daemon.wait("filed job") { try daemon.explanation(job).contains("ended with an error") }
+        // The whole command, once.
+        #expect(try daemon.explanation(job).components(separatedBy: "memvpctl retry \(job)").count == 2)
+        #expect(outcome.error?.hint?.contains("memvpctl retry \(job) tries it again") == true)
         #expect(shown.history.filter { $0.event == "interrupted" }.count == 3)
         #expect(try daemon.control("metrics").output.contains("\nmemvpd_strikes_total 1\n"))
         try daemon.dropPhoto("after.jpg")

@@ -83,6 +83,7 @@ struct Outcome: Decodable {
     }
     let version: Int
     let job: String
+    let retryOf: String?
     let status: String
     let image: Image?
     let answers: [Entry]
@@ -92,6 +93,7 @@ struct Outcome: Decodable {
 
     private enum CodingKeys: String, CodingKey {
         case version, job, status, image, answers, error, model
+        case retryOf = "retry_of"
         case timing = "timing_ms"
     }
 }

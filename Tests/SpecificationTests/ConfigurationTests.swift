@@ -169,6 +169,7 @@ struct ConfigurationTests {
                 "pairing: {timeout: 100ms}",
                 ":1:20: pairing.grace is longer than pairing.timeout [configuration_invalid]"
             ),
+            ("writing_timeout: 1s", ":1:18: settle is longer than writing_timeout [configuration_invalid]"),
             (
                 "metrics: {textfile: /a/b.txt}",
                 ":1:21: metrics.textfile: \"/a/b.txt\" does not end in .prom [configuration_invalid]. "

@@ -3,9 +3,27 @@
 import Diagnostics
 import Foundation
 import Glibc
+import Synchronization
 import Testing
 
 @testable import Spool
+
+/// Something that is to happen the first time that it can.
+private final class Once: Sendable {
+    private let due: Mutex<Bool>
+
+    init(isDue: Bool) { due = Mutex(isDue) }
+
+    var isDue: Bool { due.withLock { $0 } }
+
+    /// Whether it is now.
+    func take() -> Bool {
+        due.withLock { due in
+            defer { due = false }
+            return due
+        }
+    }
+}
 
 @Suite(.serialized) struct CompletionTests {
     @Test func aPhotoAloneGetsTheDefaultTaskAfterTheGrace() async throws {
@@ -168,6 +186,62 @@ import Testing
         try await bench.finish()
         #expect(await bench.books == ["a.json: ok"])
         #expect(await bench.whereabouts(photo("begin") + [1, 2, 3, 0xFF, 0xD9]).count == 1)
+    }
+
+    /// Between the claim and the read, and while it is being read: neither answer would be about one photo.
+    @Test(arguments: [false, true])
+    func whatChangesBeforeTheWorkerHasReadItIsReadAgain(whileReading: Bool) async throws {
+        let sandbox = Sandbox()
+        let changes = Once(isDue: whileReading)
+        let writer = sandbox.open("a.jpg")
+        writer.write(photo("begin"))
+        let saboteur = Saboteur(
+            .init(meanwhile: { operation, location in
+                guard operation == .read, location.description.contains("/running/"),
+                    location.description.hasSuffix("/input/a.jpg"),
+                    changes.take()
+                else { return }
+                writer.write([1, 2, 3])
+            }))
+        let bench = try Bench(sandbox, saboteur: saboteur) { $0.pairing.grace = .zero }
+        try await bench.start()
+        await bench.pass(.seconds(2))
+        let job = try #require(await bench.spool.takeJobs(atMost: 1).first)
+        if !whileReading { writer.write([1, 2, 3]) }
+        let failure = #expect(throws: Failure.self) { try job.readImage() }
+        #expect(failure?.code == .temporary && failure?.cause == "is still being written")
+        try await bench.spool.deferJob(job, try #require(failure))
+        writer.write([0xFF, 0xD9])
+        writer.close()
+        try await bench.finish()
+        #expect(await bench.books == ["a.json: ok"])
+        #expect(await bench.read.first?.outcome.tag == Outcome.tag(photo("begin") + [1, 2, 3, 0xFF, 0xD9]))
+    }
+
+    @Test(.enabled(if: Sandbox.hasTwoFileSystems, "needs /dev/shm and /tmp on two file systems"))
+    func whatChangesWhileItIsCopiedIsCopiedAgain() async throws {
+        let sandbox = Sandbox(.inboxElsewhere)
+        let changes = Once(isDue: true)
+        let writer = sandbox.open("a.jpg")
+        writer.write(photo("begin"))
+        let saboteur = Saboteur(
+            .init(meanwhile: { operation, location in
+                // Before what ends the copy is read: the empty rest.
+                guard operation == .sync, location.description.hasSuffix("/incoming.tmp"),
+                    changes.take()
+                else { return }
+                writer.write([1, 2, 3, 0xFF, 0xD9])
+            }))
+        let bench = try Bench(sandbox, saboteur: saboteur) { $0.pairing.grace = .zero }
+        try await bench.start()
+        await bench.pass(.seconds(3))
+        writer.close()
+        try await bench.finish()
+        #expect(!changes.isDue)
+        #expect(await bench.books == ["a.json: ok"])
+        let whole = photo("begin") + [1, 2, 3, 0xFF, 0xD9]
+        #expect(await bench.read.first?.outcome.tag == Outcome.tag(whole))
+        #expect(await bench.whereabouts(whole).count == 1)
     }
 
     @Test func anEarlyEndIsReadTwiceIfItWasTakenAtOnce() async throws {

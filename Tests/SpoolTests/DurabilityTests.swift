@@ -86,6 +86,50 @@ import Testing
             ])
     }
 
+    @Test(.enabled(if: Sandbox.hasTwoFileSystems, "needs /dev/shm and /tmp on two file systems"))
+    func aDropFromElsewhereIsDurableBeforeItLeavesTheInbox() async throws {
+        let recorder = Recorder([.sync, .syncDirectory, .rename, .renameNoReplace, .unlink, .removeDirectory])
+        let bench = try await started(recorder, Sandbox(.inboxElsewhere))
+        bench.sandbox.drop("a.jpg", photo("a"))
+        await bench.settle()
+        #expect(
+            recorder.taken() == [
+                "rename spool/claimed/JOB/job.json.tmp", "rename inbox/a.jpg", "rename inbox/a.jpg",
+                "syncDirectory inbox/.memvpd/JOB",
+                "sync spool/claimed/JOB/incoming.tmp", "rename spool/claimed/JOB/incoming.tmp",
+                "syncDirectory spool/claimed/JOB/input",
+                "unlink inbox/.memvpd/JOB/a.jpg", "removeDirectory inbox/.memvpd/JOB", "syncDirectory inbox/.memvpd",
+                "sync spool/claimed/JOB/input/a.jpg",
+                "sync spool/claimed/JOB/job.json.tmp", "rename spool/claimed/JOB/job.json.tmp",
+                "syncDirectory spool/claimed/JOB/input", "syncDirectory spool/claimed/JOB", "rename spool/claimed/JOB",
+                "syncDirectory spool/queued", "syncDirectory inbox",
+            ])
+        try await bench.workAll()
+        #expect(await bench.books == ["a.json: ok"])
+    }
+
+    /// With the mark undone by a power cut the end would look clean, and with the count undone a strike would be forgotten.
+    @Test func aStartIsDurableBeforeAnyJobRuns() async throws {
+        let recorder = Recorder()
+        let bench = try Bench(Sandbox(), saboteur: recorder.saboteur)
+        try await bench.start()
+        let marks = [
+            "sync spool/session.tmp", "rename spool/session.tmp", "sync spool/strikes.tmp", "rename spool/strikes.tmp",
+            "syncDirectory spool",
+        ]
+        #expect(recorder.taken().filter { !$0.hasSuffix("/.probe") } == marks)
+        bench.sandbox.drop("a.jpg", photo("a"))
+        await bench.pass(.seconds(3))
+        #expect(await bench.spool.takeJobs(atMost: 1).count == 1)
+        _ = recorder.taken()
+        let again = Recorder()
+        try await bench.restart(saboteur: again.saboteur)
+        let counted: [String] = [
+            "sync spool/running/JOB/job.json.tmp", "rename spool/running/JOB/job.json.tmp", "rename spool/running/JOB",
+        ]
+        #expect(again.taken().filter { !$0.hasSuffix("/.probe") } == counted + marks)
+    }
+
     @Test func aRefusedDropIsDurableBeforeItsErrorIs() async throws {
         let recorder = Recorder()
         let bench = try await started(recorder)

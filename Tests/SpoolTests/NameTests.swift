@@ -51,6 +51,45 @@ import Testing
     }
 }
 
+/// An upgrade reads what its predecessor has written: these names are for good.
+@Suite struct RecordNameTests {
+    @Test func aRecordOnDiskIsReadByItsNames() throws {
+        let text = """
+            {"alone":true,"attempts":2,"claimedAt":1795428473123456,"countedSession":"5e","firstOrdinal":3,\
+            "history":[{"at":9,"kind":"requeued","note":"n"}],"image":"a.jpg","joins":"j","lastFailure":\
+            {"cause":"c","code":"temporary","hint":"h","object":"o"},"notBefore":11,"outcomeCode":"poison",\
+            "outcomeName":"a.json","priority":4,"retryOf":"r","settled":true,"spec":"a.yaml","starts":5,"strikes":1,\
+            "timing":{"jpeg":1.5},"uncleanEnds":6,"verdict":{"cause":"c","code":"spec_late","hint":"h","object":"o"}}
+            """
+        let record = try #require(JobRecord(bytes: Array(text.utf8)))
+        #expect(record.alone && record.attempts == 2 && record.claimedAt == 1_795_428_473_123_456)
+        #expect(record.countedSession == "5e" && record.firstOrdinal == 3 && record.joins == "j")
+        #expect(record.history == [JobStep(at: 9, kind: .requeued, note: "n")])
+        #expect(record.image?.text == "a.jpg" && record.spec?.text == "a.yaml" && record.notBefore == 11)
+        #expect(record.lastFailure?.failure == Failure(.temporary, "o", "c", hint: "h"))
+        #expect(record.verdict?.failure == Failure(.specLate, "o", "c", hint: "h"))
+        #expect(record.outcomeCode == "poison" && record.outcomeName?.text == "a.json" && record.priority == 4)
+        #expect(record.retryOf == "r" && record.settled && record.starts == 5 && record.strikes == 1)
+        #expect(record.timing == ["jpeg": 1.5] && record.uncleanEnds == 6)
+        // And written by the same.
+        let written = try JSONSerialization.jsonObject(with: JSONEncoder().encode(record)) as? [String: Any]
+        let told = try JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any]
+        #expect(written?.keys.sorted() == told?.keys.sorted())
+    }
+
+    @Test func stepsHaveTheNamesOfTheControlDocument() throws {
+        let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent()
+        let page = try String(contentsOf: root.appending(path: "docs/CONTROL.md"), encoding: .utf8)
+        for kind in JobStep.Kind.allCases { #expect(page.contains("`\(kind.rawValue)`"), "\(kind.rawValue)") }
+        #expect(
+            JobStep.Kind.allCases.map(\.rawValue) == [
+                "queued", "joined", "held", "released", "running", "requeued", "deferred", "interrupted", "answered",
+                "failed", "published",
+            ])
+    }
+}
+
 @Suite struct JobIDTests {
     @Test func namesTellTheInstant() throws {
         // date -u -d @1795428473 +%Y%m%dT%H%M%S
