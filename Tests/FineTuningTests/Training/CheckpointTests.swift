@@ -306,4 +306,14 @@ struct RunWarningsTests {
         #expect(note([question], initial: "a.gguf") == nil)
         #expect(note([question, .caption("a cat")]) == nil)
     }
+
+    @Test("a consensus of captions where there are none is warned of")
+    func consensus() {
+        let question = ExampleRow.Task.question("what is it", answer: "a cat")
+        func note(_ tasks: [ExampleRow.Task], weighs: Bool) -> String? {
+            RunWarnings.ofBeginning(tasks, initial: "a.gguf", rate: 0.001, weighsConsensus: weighs)
+        }
+        #expect(note([question], weighs: true)?.hasPrefix("--reward consensus weighs captions") == true)
+        #expect(note([question], weighs: false) == nil && note([question, .caption("a cat")], weighs: true) == nil)
+    }
 }
