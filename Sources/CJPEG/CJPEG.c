@@ -247,7 +247,7 @@ struct encoder {
     struct jpeg_error_mgr errors;
     jmp_buf escape;
     enum cjpeg_status status;
-    unsigned char *bytes; /* libjpeg's own buffer, which grows */
+    unsigned char *bytes; /* where libjpeg writes: the caller's buffer, or a larger one of its own */
     unsigned long length;
     char *message;
 };
@@ -285,20 +285,20 @@ enum cjpeg_status cjpeg_encode(const uint8_t *rgb, uint32_t width, uint32_t heig
     struct encoder encoder;
     memset(&encoder, 0, sizeof encoder);
     encoder.message = message;
+    encoder.bytes = jpeg;
+    encoder.length = capacity;
     encoder.jpeg.err = jpeg_std_error(&encoder.errors);
     encoder.jpeg.client_data = &encoder;
     encoder.errors.error_exit = on_encoder_error;
     encoder.errors.output_message = on_output;
     encode(&encoder, rgb, width, height, quality);
-    if (encoder.status == CJPEG_OK && encoder.length > capacity) {
+    /* libjpeg tells of a buffer of its own only when it is done: an error before that leaves ours here. */
+    if (encoder.bytes != jpeg) {
         snprintf(message, CJPEG_MESSAGE_CAPACITY, "The picture takes %lu bytes", encoder.length);
         encoder.status = CJPEG_TOO_LARGE;
+        free(encoder.bytes);
     }
-    if (encoder.status == CJPEG_OK) {
-        memcpy(jpeg, encoder.bytes, encoder.length);
-        *length = encoder.length;
-    }
+    *length = encoder.status == CJPEG_OK ? encoder.length : 0;
     jpeg_destroy_compress(&encoder.jpeg);
-    free(encoder.bytes);
     return encoder.status;
 }

@@ -18,7 +18,7 @@ public struct ImageLimits: Sendable, Equatable {
     /// Width × height × scans of one JPEG: an empty scan is a hundred bytes, yet costs a pass over every coefficient,
     /// about 2 seconds for 10⁹ pixels.
     public var maxScannedPixels: Int
-    /// What helps whoever meets a limit, as a sentence: where limits can be raised, it says how.
+    /// What helps whose photo has too many pixels, as a sentence: where limits can be raised, it says how.
     public var advice: String
 
     /// Makes limits; what is left out has its default.
@@ -46,7 +46,7 @@ public struct ImageLimits: Sendable, Equatable {
         guard count <= maxBytes else {
             throw Failure(
                 .imageTooLarge, "", "the file has \(count) bytes, over the limit of \(maxBytes)",
-                hint: advice)
+                hint: "Make the file smaller.")
         }
     }
 

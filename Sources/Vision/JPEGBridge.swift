@@ -80,6 +80,9 @@ enum JPEGBridge {
                 &length, &message)
             written = status == CJPEG_OK ? length : 0
         }
+        guard status != CJPEG_TOO_LARGE else {
+            throw Failure(.imageTooLarge, "", "the copy needs more than there is room for")
+        }
         try check(status, message)
         return bytes
     }

@@ -115,7 +115,9 @@ struct WorkerTests {
         let writer = try FileHandle(forWritingTo: half)
         try writer.seekToEnd()
         let requeued = Mutex(0)
+        let isWatched = Atomic(false)
         let bench = try Bench(place, settle: .milliseconds(50)) { event, _ in
+            if case .watching = event { isWatched.store(true, ordering: .releasing) }
             guard case .requeued = event else { return }
             // Only now the rest comes.
             let count = requeued.withLock { requeued in
@@ -130,6 +132,8 @@ struct WorkerTests {
         try await bench.worker.start()
         try await bench.run {
             let working = Task { await bench.worker.run() }
+            // What was there before is not known to have been moved in.
+            #expect(await ends { while !isWatched.load(ordering: .acquiring) { await Task.yield() } })
             try FileManager.default.moveItem(atPath: half.path, toPath: "\(place.root)/inbox/a.png")
             let outcome = "\(place.root)/outbox/a.json"
             #expect(await ends { while !FileManager.default.fileExists(atPath: outcome) { await Task.yield() } })

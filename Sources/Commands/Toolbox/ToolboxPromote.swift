@@ -156,7 +156,7 @@ struct ToolboxPromote: ParsableCommand {
                 }, progress: { progress.show($0, $1, of: $2, unit: "photos") })
         } catch {
             // The engine knows the candidate by no name that people gave it.
-            throw error.code == .modelInvalid ? error.about(adapter) : error
+            throw error.object.hasSuffix("adapter \(PromotionPlace.candidate)") ? error.about(adapter) : error
         }
         let (comparisons, badRows) = compared
         progress.end()

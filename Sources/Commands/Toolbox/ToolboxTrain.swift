@@ -235,10 +235,10 @@ struct ToolboxTrain: ParsableCommand {
     }
 
     func run() throws {
-        // Not --initial: it is read before the adapter takes its place.
         guard !out.hasSuffix("/") else {
             throw Failure(.cannotCreate, out, "is the name of a directory", hint: "Name a file in it.")
         }
+        // Not --initial: it is read before the adapter takes its place.
         try ToolboxOutput.spare(data + validation, bundle: base, from: out)
         let policy: BadRowPolicy = onBadRow == .stop ? .stop : .skip
         let training = try rows(data, split, .shown(views), policy)

@@ -273,7 +273,7 @@ private struct RowReader {
         if let known = photos[spelled] { return known }
         let path = spelled.hasPrefix("/") ? spelled : folder + spelled
         var photo = RowPhoto(path: path, name: RealPath.tidy(spelled), fault: DataFile.fault(path))
-        if photo.fault == nil {
+        if photo.fault == nil || !needsPhotos {
             let identity = RealPath.identity(path)
             photo = first[identity] ?? photo
             first[identity] = photo

@@ -239,9 +239,13 @@ public enum ReportPage {
     /// The photo, or words in its place that say why it is not shown.
     private static func image(_ path: String, _ name: String, _ budget: inout Int) -> String {
         do throws(Failure) {
+            let full = Failure(.imageTooLarge, "", "the photos before it are all that a page has room for")
+            guard budget > 0 else { throw full }
             let bytes = try shown(path)
             guard bytes.count <= budget, let address = HTMLText.address(ofPhoto: bytes) else {
-                throw Failure(.imageTooLarge, "", "the photos before it are all that a page has room for")
+                // Nor is any other looked at.
+                budget = 0
+                throw full
             }
             budget -= bytes.count
             return "<img src=\"\(address)\" alt=\"\(HTMLText.escaped(name))\">"

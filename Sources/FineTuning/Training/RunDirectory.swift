@@ -94,7 +94,7 @@ public final class RunDirectory {
 
     /// Makes the directory if need be, and keeps other runs out of it.
     ///
-    /// - Throws: `cannot_create`; `temporary` while another run has it.
+    /// - Throws: `cannot_create`, `permission_denied`; `temporary` while another run has it.
     init(path: String) throws(Failure) {
         self.path = path
         let wasThere = FileManager.default.fileExists(atPath: path)
@@ -116,11 +116,14 @@ public final class RunDirectory {
         isNew = !wasThere
     }
 
-    /// The step that the log has come to; nil where there is none, or nothing is done.
-    func loggedStep() -> Int? {
+    /// The step that the log has come to, if a checkpoint was saved on the way: a step is logged before its checkpoint. What the log
+    /// says of how often that was done counts, and where it says nothing `interval`.
+    func loggedStep(beyond interval: Int) -> Int? {
         let lines = (FileManager.default.contents(atPath: logPath).map { [UInt8]($0) } ?? []).split(separator: 10)
-        return lines.lazy.compactMap { try? JSONDecoder().decode(TrainingRecord.self, from: Data($0)) }
-            .filter { $0.event == "step" }.map(\.step).max()
+        let records = lines.compactMap { try? JSONDecoder().decode(TrainingRecord.self, from: Data($0)) }
+        let told = records.last { $0.event == "start" }?.options?["checkpoint_every"].flatMap { Int($0) }
+        guard let step = records.lazy.filter({ $0.event == "step" }).map(\.step).max() else { return nil }
+        return step > told ?? interval ? step : nil
     }
 
     /// Whether a checkpoint and the log can be written, before the work that comes first.

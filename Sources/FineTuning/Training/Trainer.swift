@@ -108,7 +108,7 @@ public final class Trainer {
                 hint: "Go on from it with --resume, name another --out, or remove the directory.")
         }
         // A run that was killed before its first checkpoint begins anew; one that had some was asked to go on.
-        if resume, !hasCheckpoint, let step = directory.loggedStep(), step >= configuration.checkpointEvery {
+        if resume, !hasCheckpoint, let step = directory.loggedStep(beyond: configuration.checkpointEvery) {
             throw Failure(
                 .notFound, directory.checkpointPath, "is gone, and the log beside it tells of \(step) steps",
                 hint: directory.advice())
@@ -117,6 +117,7 @@ public final class Trainer {
         leftOut = unread
         unreadValidation = unread.validation
         let adapter = try startingAdapter(rows)
+        let beginning = try beginning(in: directory)
         let features = try PhotoFeatures(
             bundle: bundle, compute: compute, directory: files.cache, adapter: adapter)
         let limit = try longestText(beside: adapter.configuration.imageTokens)
@@ -125,7 +126,7 @@ public final class Trainer {
         let data = try prepare(rows, scored, features, limit, badRows, stop)
         let identity = RunIdentity(
             configuration: configuration, base: base, dataHash: data.hash, rows: data.rows,
-            constants: adapter.constants, initial: try files.initial.map(ModelBundle.sha256(ofFile:)))
+            constants: adapter.constants, initial: beginning)
         var done = 0
         if hasCheckpoint { done = try Checkpoint.restore(adapter, identity: identity, from: directory) }
         let runner = try TrainingStep(
@@ -324,6 +325,15 @@ public final class Trainer {
             guard error.code == .notRegularFile else { throw error }
             throw Failure(.cannotCreate, error.object, error.cause, hint: error.hint)
         }
+    }
+
+    /// What an adapter to begin with is known by: its bytes, but for one that this run replaces, which is another when it goes on;
+    /// nil for random values.
+    private func beginning(in directory: RunDirectory) throws(Failure) -> String? {
+        guard let path = files.initial else { return nil }
+        let own = [directory.adapterPath, files.output].map(RealPath.identity)
+        guard !own.contains(RealPath.identity(path)) else { return "the run's own adapter" }
+        return try ModelBundle.sha256(ofFile: path)
     }
 
     private func startingAdapter(_ rows: [ExampleRow]) throws(Failure) -> TrainableAdapter {

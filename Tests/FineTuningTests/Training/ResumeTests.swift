@@ -162,13 +162,31 @@ struct ResumeTests {
         #expect(failure?.cause == "is gone, and the log beside it tells of 9 steps")
         #expect(failure?.hint.contains("--initial \(folder)/lost.train/adapter.gguf") == true)
         #expect(try bytes("lost.train/log.jsonl") == log)
-        // Killed after two steps, before the checkpoint of the third.
+        // Killed while it saved the first checkpoint, that of the third step.
         let early = log.split(separator: 10).filter { line in
-            (try? JSONDecoder().decode(TrainingRecord.self, from: line)).map { $0.step < 3 } ?? false
+            (try? JSONDecoder().decode(TrainingRecord.self, from: line)).map { $0.step <= 3 } ?? false
         }
         try Data(early.joined(separator: [10])).write(to: URL(filePath: "\(folder)/lost.train/log.jsonl"))
         #expect(try run("lost", resume: true, frozen: true))
         #expect(try records("lost").filter { $0.event == "step" }.map(\.step) == Array(1...9))
+    }
+
+    @Test("a run that begins with the adapter in its own directory is gone on from, though that is another by then")
+    func ownBeginning() throws {
+        let folder = try bundle.get().folder.path
+        #expect(try run("own", frozen: true))
+        for name in ["checkpoint.safetensors", "log.jsonl"] {
+            try FileManager.default.removeItem(atPath: "\(folder)/own.train/\(name)")
+        }
+        let initial = "\(folder)/own.train/adapter.gguf"
+        let before = try bytes("own.train/adapter.gguf")
+        let watch = Watch()
+        watch.stopAfter = 5
+        #expect(try !run("own", watch, frozen: true, initial: initial))
+        #expect(try bytes("own.train/adapter.gguf") != before)
+        watch.stopAfter = nil
+        #expect(try run("own", watch, resume: true, frozen: true, initial: initial))
+        #expect(watch.steps == Array(1...9))
     }
 
     @Test("a log that counts more tokens than there are costs itself alone")
