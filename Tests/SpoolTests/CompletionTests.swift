@@ -188,6 +188,18 @@ private final class Once: Sendable {
         #expect(await bench.whereabouts(photo("begin") + [1, 2, 3, 0xFF, 0xD9]).count == 1)
     }
 
+    /// Does something just before a call of a kind on a file, the first time that it can.
+    private static func saboteur(
+        at kind: FileOperation, once: Once, on isMeant: @escaping @Sendable (String) -> Bool,
+        doing body: @escaping @Sendable () -> Void
+    ) -> Saboteur {
+        Saboteur(
+            .init(meanwhile: { operation, location in
+                guard operation == kind, isMeant(location.description), once.take() else { return }
+                body()
+            }))
+    }
+
     /// Between the claim and the read, and while it is being read: neither answer would be about one photo.
     @Test(arguments: [false, true])
     func whatChangesBeforeTheWorkerHasReadItIsReadAgain(whileReading: Bool) async throws {
@@ -195,14 +207,11 @@ private final class Once: Sendable {
         let changes = Once(isDue: whileReading)
         let writer = sandbox.open("a.jpg")
         writer.write(photo("begin"))
-        let saboteur = Saboteur(
-            .init(meanwhile: { operation, location in
-                guard operation == .read, location.description.contains("/running/"),
-                    location.description.hasSuffix("/input/a.jpg"),
-                    changes.take()
-                else { return }
-                writer.write([1, 2, 3])
-            }))
+        let saboteur = Self.saboteur(at: .read, once: changes) {
+            $0.contains("/running/") && $0.hasSuffix("/input/a.jpg")
+        } doing: {
+            writer.write([1, 2, 3])
+        }
         let bench = try Bench(sandbox, saboteur: saboteur) { $0.pairing.grace = .zero }
         try await bench.start()
         await bench.pass(.seconds(2))
@@ -224,14 +233,12 @@ private final class Once: Sendable {
         let changes = Once(isDue: true)
         let writer = sandbox.open("a.jpg")
         writer.write(photo("begin"))
-        let saboteur = Saboteur(
-            .init(meanwhile: { operation, location in
-                // Before what ends the copy is read: the empty rest.
-                guard operation == .sync, location.description.hasSuffix("/incoming.tmp"),
-                    changes.take()
-                else { return }
-                writer.write([1, 2, 3, 0xFF, 0xD9])
-            }))
+        // All is read, and the copy is about to be made durable.
+        let saboteur = Self.saboteur(at: .sync, once: changes) {
+            $0.hasSuffix("/incoming.tmp")
+        } doing: {
+            writer.write([1, 2, 3, 0xFF, 0xD9])
+        }
         let bench = try Bench(sandbox, saboteur: saboteur) { $0.pairing.grace = .zero }
         try await bench.start()
         await bench.pass(.seconds(3))

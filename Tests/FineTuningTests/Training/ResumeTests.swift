@@ -12,15 +12,15 @@ import Testing
 
 @Suite("Training runs")
 struct ResumeTests {
-    private let bundle = Result { try OfficialBundle(.int8) }
+    let bundle = Result { try OfficialBundle(.int8) }
 
-    private static let rows: [ExampleRow] = [
+    static let rows: [ExampleRow] = [
         ("rocket", "A rocket stands in the sky."), ("chelsea", "a cat looks up"), ("astronaut", "A woman smiles ."),
         ("rocket", "white smoke"), ("chelsea", "an orange cat"),
     ].map { ExampleRow(image: OfficialBundle.photo($0.0), task: .caption($0.1)) }
 
     /// What a run did, for the tests.
-    private final class Watch {
+    final class Watch {
         var steps: [Int] = []
         var bad: [String] = []
         var warnings: [String] = []
@@ -38,7 +38,7 @@ struct ResumeTests {
     }
 
     @discardableResult
-    private func run(
+    func run(
         _ name: String, _ watch: Watch = Watch(), rows: [ExampleRow] = rows, resume: Bool = false, frozen: Bool,
         steps: Int = 9, badRows: BadRowPolicy = .skip, rate: Float = 0.01, initial: String? = nil,
         prompting: Adapter.Prompting = .memory, slots: Int = 18, averaging: Float = 0, lambda: Float? = nil,
@@ -64,11 +64,11 @@ struct ResumeTests {
             stop: watch.stop)
     }
 
-    private func bytes(_ name: String) throws -> Data {
+    func bytes(_ name: String) throws -> Data {
         try Data(contentsOf: try bundle.get().folder.appendingPathComponent(name))
     }
 
-    private func records(_ name: String) throws -> [TrainingRecord] {
+    func records(_ name: String) throws -> [TrainingRecord] {
         try bytes("\(name).train/log.jsonl").split(separator: 10).map {
             try JSONDecoder().decode(TrainingRecord.self, from: $0)
         }
@@ -133,85 +133,6 @@ struct ResumeTests {
         try FileManager.default.moveItem(atPath: kept, toPath: copy)
         #expect(try run("gone", watch, rows: rows, resume: true, frozen: false, steps: 4, validation: []))
         #expect(try bytes("gone.gguf") == bytes("kept.gguf"))
-    }
-
-    @Test("parameters that are no numbers are saved neither as a checkpoint nor as an adapter")
-    func noNumbers() throws {
-        let folder = try bundle.get().folder.path
-        // The step before it finds nothing wrong: its loss and gradient were numbers.
-        let failure = #expect(throws: Failure.self) {
-            try run("wild", frozen: true, steps: 1, rate: 1e20, decay: 1e20)
-        }
-        #expect(failure?.code == .usage && failure?.object == "step 1")
-        #expect(failure?.cause == "has left parameters that are not numbers")
-        #expect(failure?.hint == "Begin again with a lower --learning-rate, --lambda or --scale and another --out.")
-        for name in ["wild.gguf", "wild.train/checkpoint.safetensors", "wild.train/adapter.gguf"] {
-            #expect(!FileManager.default.fileExists(atPath: "\(folder)/\(name)"), "\(name)")
-        }
-    }
-
-    @Test("a run whose checkpoint is gone is not begun anew over its log, but for one that never had one")
-    func withoutCheckpoint() throws {
-        let folder = try bundle.get().folder.path
-        let checkpoint = "\(folder)/lost.train/checkpoint.safetensors"
-        #expect(try run("lost", frozen: true))
-        try FileManager.default.removeItem(atPath: checkpoint)
-        let log = try bytes("lost.train/log.jsonl")
-        let failure = #expect(throws: Failure.self) { try run("lost", resume: true, frozen: true) }
-        #expect(failure?.code == .notFound && failure?.object == checkpoint)
-        #expect(failure?.cause == "is gone, and the log beside it tells of 9 steps")
-        #expect(failure?.hint.contains("--initial \(folder)/lost.train/adapter.gguf") == true)
-        #expect(try bytes("lost.train/log.jsonl") == log)
-        // Killed while it saved the first checkpoint, that of the third step.
-        let early = log.split(separator: 10).filter { line in
-            (try? JSONDecoder().decode(TrainingRecord.self, from: line)).map { $0.step <= 3 } ?? false
-        }
-        try Data(early.joined(separator: [10])).write(to: URL(filePath: "\(folder)/lost.train/log.jsonl"))
-        #expect(try run("lost", resume: true, frozen: true))
-        #expect(try records("lost").filter { $0.event == "step" }.map(\.step) == Array(1...9))
-    }
-
-    @Test("a run that begins with the adapter in its own directory is gone on from, though that is another by then")
-    func ownBeginning() throws {
-        let folder = try bundle.get().folder.path
-        #expect(try run("own", frozen: true))
-        for name in ["checkpoint.safetensors", "log.jsonl"] {
-            try FileManager.default.removeItem(atPath: "\(folder)/own.train/\(name)")
-        }
-        let initial = "\(folder)/own.train/adapter.gguf"
-        let before = try bytes("own.train/adapter.gguf")
-        let watch = Watch()
-        watch.stopAfter = 5
-        #expect(try !run("own", watch, frozen: true, initial: initial))
-        #expect(try bytes("own.train/adapter.gguf") != before)
-        watch.stopAfter = nil
-        #expect(try run("own", watch, resume: true, frozen: true, initial: initial))
-        #expect(watch.steps == Array(1...9))
-    }
-
-    @Test("a log that counts more tokens than there are costs itself alone")
-    func countlessTokens() throws {
-        let watch = Watch()
-        watch.stopAfter = 3
-        #expect(try !run("countless", watch, frozen: true))
-        let log = try bundle.get().folder.appendingPathComponent("countless.train/log.jsonl")
-        let text = try String(contentsOf: log, encoding: .utf8)
-        let most = text.replacing(/"tokens":[0-9]+/, with: #""tokens":9223372036854775807"#)
-        #expect(most != text)
-        try Data(most.utf8).write(to: log)
-        watch.stopAfter = nil
-        #expect(try run("countless", watch, resume: true, frozen: true))
-        #expect(watch.steps == Array(1...9))
-    }
-
-    @Test("an output in a folder that is not there is refused before anything is made")
-    func nowhere() throws {
-        let folder = try bundle.get().folder.path
-        let failure = #expect(throws: Failure.self) {
-            try run("no/where", frozen: true, output: "\(folder)/no/where.gguf")
-        }
-        #expect(failure?.code == .cannotCreate && failure?.hint == "Make the directory first.")
-        #expect(!FileManager.default.fileExists(atPath: "\(folder)/no"))
     }
 
     @Test("with averaging, the finished adapter is the running mean of the parameters and training goes on as without")
