@@ -1,9 +1,9 @@
 // What makes a run that run: options, base, data, and what its parameters are nothing without. It stands in every checkpoint
 // and, for people, in the log's `start`, so that a refused --resume says what differs.
 //
-// Invariant: options, data, base, constants and the adapter that it began with decide; where files lie and what they are called does not, and each file's own
-// hash is there to name the one that differs. Checkpoints of earlier revisions have neither files nor base, and are resumed
-// without; those of runs that train an encoder knew photos by their paths, and are not.
+// Invariant: options, data, base, constants and the adapter that it began with decide; where files lie and what they are called does
+// not, and each file's own hash is there to name the one that differs. Checkpoints of earlier revisions have neither files, base nor
+// beginning, and are resumed without; those of runs that train an encoder knew photos by their paths, and are not.
 
 internal import Diagnostics
 internal import FoundationEssentials
