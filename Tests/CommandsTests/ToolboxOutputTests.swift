@@ -268,6 +268,33 @@ struct ToolboxOutputTests {
         #expect(bad == 2)
     }
 
+    @Test("data import asked writes rows relative to their file, counts what it leaves out, and spares what it reads")
+    func asked() throws {
+        let desk = try Desk()
+        try desk.write("x", "images/b.jpg")
+        try desk.write(
+            #"{"question": "On?", "answers": {"yes": ["a"], "no": ["b", "c"]}}"# + "\n"
+                + #"{"question": "Off?", "answers": {"no": ["a"]}}"# + "\n", "questions.jsonl")
+        let questions = "\(desk.path)/questions.jsonl"
+        let out = "\(desk.path)/images/out.jsonl"
+        let images = ["--images", "\(desk.path)/images/{}.jpg"]
+        #expect(MemvpCommand.execute(["data", "import", "asked", questions, "--out", out, "--balance"] + images) == 0)
+        #expect(
+            try desk.read("images/out.jsonl") == #"{"answer":"no","image":"b.jpg","question":"On?","split":"train"}"#
+                + "\n"
+                + #"{"answer":"yes","image":"a.jpg","question":"On?","split":"train"}"# + "\n")
+        let report = ToolboxDataReport([], badRows: 1, oneSided: 1)
+        #expect(report.text == "0 rows, 1 bad rows left out, 1 questions with one answer only left out")
+        #expect(try ToolboxJSON.line(report) == #"{"bad_rows":1,"one_sided":1,"rows":0,"splits":{}}"#)
+        for place in [questions, "\(desk.path)/images/a.jpg"] {
+            #expect(MemvpCommand.execute(["data", "import", "asked", questions, "--out", place] + images) == 73)
+        }
+        #expect(try desk.read("images/a.jpg") == "x")
+        #expect(throws: (any Error).self) {
+            try ToolboxDataImportAsked.parse([questions, "--out", out, "--images", "no place for names"])
+        }
+    }
+
     @Test("data of the other kind is refused before the model is opened, with the command that takes it")
     func otherKind() throws {
         let desk = try Desk()

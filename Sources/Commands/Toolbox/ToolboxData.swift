@@ -53,17 +53,21 @@ struct ToolboxDataReport: Encodable {
     var rows: Int
     /// Rows that were left out; nil where nothing is.
     var badRows: Int?
+    /// Wordings with one answer only, left out; nil where rows are not balanced.
+    var oneSided: Int?
     /// Split, kind.
     var splits: [String: [String: Kind]]
 
     enum CodingKeys: String, CodingKey {
         case rows, splits
         case badRows = "bad_rows"
+        case oneSided = "one_sided"
     }
 
-    init(_ rows: [ExampleRow], badRows: Int? = nil) {
+    init(_ rows: [ExampleRow], badRows: Int? = nil, oneSided: Int? = nil) {
         self.rows = rows.count
         self.badRows = badRows
+        self.oneSided = oneSided
         splits = [:]
         var photos: [String: Set<String>] = [:]
         for row in rows {
@@ -83,6 +87,7 @@ struct ToolboxDataReport: Encodable {
 
     var text: String {
         var lines = ["\(rows) rows" + (badRows.map { ", \($0) bad rows left out" } ?? "")]
+        if let oneSided, oneSided > 0 { lines[0] += ", \(oneSided) questions with one answer only left out" }
         for (split, kinds) in splits.sorted(by: { $0.key < $1.key }) {
             for (name, kind) in kinds.sorted(by: { $0.key < $1.key }) {
                 let answers = kind.answers.sorted { ($1.value, $0.key) < ($0.value, $1.key) }
@@ -197,7 +202,7 @@ struct ToolboxDataSplit: ParsableCommand {
 struct ToolboxDataImport: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "import", abstract: "Make rows from data sets of other forms.",
-        subcommands: [ToolboxDataImportEasyVQA.self])
+        subcommands: [ToolboxDataImportEasyVQA.self, ToolboxDataImportAsked.self])
 }
 
 /// `memvp data import easy-vqa`
@@ -222,6 +227,62 @@ struct ToolboxDataImportEasyVQA: ParsableCommand {
         let rows = try EasyVQA.rows(folder: folder, suffix: suffix)
         try ExampleRows.write(rows, to: out)
         let report = ToolboxDataReport(rows)
+        try Output.write(json ? ToolboxJSON.line(report) : report.text)
+    }
+}
+
+/// `memvp data import asked`
+struct ToolboxDataImportAsked: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "asked", abstract: "Questions, a line each, with the photos of each answer.",
+        discussion: """
+            A line is {"question": "Is the cap on?", "answers": {"yes": ["a.jpg"], "no": ["b.jpg", "c.jpg"]}}, with split and \
+            kind where wanted. A photo that two lines of one wording answer differently counts for neither.
+            """)
+
+    @Argument(help: ArgumentHelp("The questions, in JSON Lines.", valueName: "questions.jsonl"))
+    var questions: String
+
+    @Option(help: ArgumentHelp("The file to write; image paths will be relative to it.", valueName: "file.jsonl"))
+    var out: String
+
+    @Option(
+        help: ArgumentHelp(
+            "A photo's path with {} for what the questions call it; by default they name paths relative to their file.",
+            valueName: "path"))
+    var images: String?
+
+    @Flag(help: "As many rows of each answer to a wording: the rarest up to twice, the others as drawn.")
+    var balance = false
+
+    @Option(help: "Decides which photos are drawn where an answer has too many.")
+    var seed: UInt64 = 1
+
+    @Option(help: "What happens at a row that cannot be used: skip or stop.")
+    var onBadRow = BadRowPolicy.skip
+
+    @Flag(help: "Write what was made as JSON.")
+    var json = false
+
+    func validate() throws {
+        guard images?.contains("{}") ?? true else {
+            throw ValidationError("--images is “\(images ?? "")”; it needs {} where a photo's name belongs.")
+        }
+    }
+
+    func run() throws {
+        try ToolboxOutput.check(out, reading: [questions])
+        var bad = 0
+        let asked = try AskedQuestions(
+            path: questions, options: AskedQuestions.Options(images: images, isBalanced: balance, seed: seed),
+            badRows: onBadRow
+        ) { row in
+            bad += 1
+            ToolboxEvalOptions.name(row)
+        }
+        try ToolboxOutput.spare(asked.rows.map(\.image), from: out)
+        try ExampleRows.write(asked.rows, to: out)
+        let report = ToolboxDataReport(asked.rows, badRows: bad, oneSided: balance ? asked.oneSided : nil)
         try Output.write(json ? ToolboxJSON.line(report) : report.text)
     }
 }

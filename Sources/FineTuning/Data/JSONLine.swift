@@ -83,6 +83,27 @@ public struct JSONLine {
         return isJSON ? nil : "is not an object in JSON: it has a comma too many"
     }
 
+    /// The value that the line is.
+    ///
+    /// - Throws: what keeps it from being an object of these keys.
+    func object<Value: Decodable>(_ type: Value.Type, _ decoder: JSONDecoder) throws(RowFault) -> Value {
+        guard !hasZero else { throw RowFault(reason: "is not an object in JSON: it has a zero byte") }
+        let value: Value
+        do {
+            value = try decoder.decode(type, from: Data(bytes))
+        } catch let error as DecodingError {
+            if case .typeMismatch(_, let context) = error, let key = context.codingPath.first {
+                throw RowFault(reason: "has a \(key.stringValue) of the wrong type")
+            }
+            if case .valueNotFound(_, let context) = error, let key = context.codingPath.first {
+                throw RowFault(reason: "has a null in \(key.stringValue)")
+            }
+            throw RowFault(reason: "is not an object in JSON" + (fault.map { ": \($0)" } ?? ""))
+        } catch { throw RowFault(reason: "is not an object in JSON") }
+        if let memberFault { throw RowFault(reason: memberFault) }
+        return value
+    }
+
     /// A text without its quotation marks and escapes.
     private static func decoded(_ text: ArraySlice<UInt8>) -> String? {
         guard text.contains(UInt8(ascii: "\\")) else {
