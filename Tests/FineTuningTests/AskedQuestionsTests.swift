@@ -52,6 +52,9 @@ struct AskedQuestionsTests {
         let asked = try AskedQuestions(
             path: path, options: .init(images: "\(folder.path)/images/p{}.jpg"))
         #expect(asked.rows.map(\.image) == [2, 1].map { "\(folder.path)/images/p\($0).jpg" })
+        // One that is not absolute is relative to the working directory.
+        let here = ExampleRows.relative(folder.path, to: FileManager.default.currentDirectoryPath)
+        #expect(try AskedQuestions(path: path, options: .init(images: "\(here)/images/p{}.jpg")).rows.count == 2)
         let missing = #expect(throws: Failure.self) { try AskedQuestions(path: path) }
         #expect(missing?.cause == "has no question that can be used")
     }
