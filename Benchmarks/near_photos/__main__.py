@@ -24,17 +24,16 @@ from PIL import Image, ImageDraw, ImageFont
 
 COLUMNS, ROWS, SIDE = 4, 3, 300
 SMALL_WORDS = set("is this there a an any are could be photo picture of the some".split())
+ODD = [("man", "men"), ("woman", "women"), ("child", "children"), ("person", "people"), ("knife", "knives"), ("shelf", "shelves")]
 LINE = re.compile(r"([A-Z][ -~]*\?) \| y ?([A-L]*) \| n ?([A-L]*)")
 
 
-def photos_of(files, split):
-    photos = {}
-    for file in files:
-        with open(file) as lines:
-            for row in map(json.loads, lines):
-                if row.get("split", "train") == split:
-                    photos[os.path.normpath(os.path.join(os.path.dirname(file), row["image"]))] = None
-    return list(photos)
+def rows_of(file, split):
+    """Rows of a split with their photos' real paths."""
+    with open(file) as lines:
+        for row in map(json.loads, filter(str.strip, lines)):
+            if row.get("split", "train") == split:
+                yield os.path.realpath(os.path.join(os.path.dirname(file), row["image"])), row
 
 
 def directions(prefix, photos, patches):
@@ -49,6 +48,8 @@ def directions(prefix, photos, patches):
         if row is not None:
             kept.append(photo)
             means.append(values[row].astype(np.float32).mean(0))
+    if not kept:
+        raise SystemExit(f"{prefix} has features of none of the {len(photos)} photos")
     means = np.array(means) - np.mean(means, 0)
     return kept, means / np.linalg.norm(means, axis=1, keepdims=True)
 
@@ -81,79 +82,113 @@ def sheet(photos):
 
 
 def draw(options):
-    photos, values = directions(options.features, photos_of(options.data, options.split), options.patches)
+    photos = list({photo: None for file in options.data for photo, _ in rows_of(file, options.split)})
+    photos, values = directions(options.features, photos, options.patches)
     os.makedirs(options.out, exist_ok=True)
     index = {}
-    for number, group in enumerate(grouped(values, options.near, options.seed)):
-        index[f"{number:03}"] = [photos[member] for member in group]
-        sheet(index[f"{number:03}"]).save(f"{options.out}/{number:03}.png")
-    with open(f"{options.out}/photos.json", "w") as file:
+    # What is written beside other sheets would be answers to these.
+    with open(f"{options.out}/photos.json", "x") as file:
+        for number, group in enumerate(grouped(values, options.near, options.seed)):
+            index[f"{number:03}"] = [photos[member] for member in group]
+            sheet(index[f"{number:03}"]).save(f"{options.out}/{number:03}.png")
         json.dump(index, file)
     print(f"{len(index)} sheets of {len(photos)} photos")
 
 
+def said_on(sheet, count):
+    """The question, the places of yes and those of no of each line."""
+    with open(sheet) as lines:
+        for line in filter(None, map(str.strip, lines)):
+            said = LINE.fullmatch(line)
+            if not said:
+                raise SystemExit(f"{sheet}: not of the form: {line}")
+            yes, no = ([ord(letter) - ord("A") for letter in letters] for letters in (said[2], said[3]))
+            if set(yes) & set(no) or max(yes + no, default=0) >= count:
+                raise SystemExit(f"{sheet}: a letter on both sides, or of no photo: {line}")
+            yield said[1], yes, no
+
+
 def collect(options):
     questions = {}  # by wording without case: its first spelling, and for each photo the answers
+    known = {}  # the photo of each name
     for folder in options.sheets:
         with open(f"{folder}/photos.json") as file:
             index = json.load(file)
-        for name, photos in index.items():
-            if not os.path.exists(f"{folder}/{name}.txt"):
+        for sheet, photos in index.items():
+            if not os.path.exists(f"{folder}/{sheet}.txt"):
                 continue
-            with open(f"{folder}/{name}.txt") as lines:
-                for line in filter(None, map(str.strip, lines)):
-                    said = LINE.fullmatch(line)
-                    if not said or set(said[2]) & set(said[3]):
-                        raise SystemExit(f"{folder}/{name}.txt: not of the form: {line}")
-                    answers = questions.setdefault(said[1].lower(), (said[1], {}))[1]
-                    for answer, letters in (("yes", said[2]), ("no", said[3])):
-                        for letter in letters:
-                            photo = os.path.splitext(os.path.basename(photos[ord(letter) - ord("A")]))[0]
-                            answers.setdefault(photo.removeprefix(options.prefix), set()).add(answer)
+            names = [os.path.splitext(os.path.basename(photo))[0].removeprefix(options.prefix) for photo in photos]
+            for name, photo in zip(names, photos):
+                if known.setdefault(name, photo) != photo:
+                    raise SystemExit(f"{photo} and {known[name]} have one name")
+            for question, *sides in said_on(f"{folder}/{sheet}.txt", len(photos)):
+                answers = questions.setdefault(question.lower(), (question, {}))[1]
+                for answer, places in zip(("yes", "no"), sides):
+                    for place in places:
+                        answers.setdefault(names[place], set()).add(answer)
+    written = contradicted = 0
     with open(options.out, "w") as file:
         for question, photos in questions.values():
             sides = {side: sorted(p for p, said in photos.items() if said == {side}) for side in ("no", "yes")}
             sides = {side: names for side, names in sides.items() if names}
+            contradicted += sum(len(said) > 1 for said in photos.values())
             if sides:
                 row = {"question": question, "answers": sides, "kind": "written"}
                 file.write(json.dumps(row, separators=(",", ":")) + "\n")
-    print(f"{len(questions)} questions")
+                written += 1
+    print(f"{written} questions; {contradicted} answers that contradict each other are left out")
 
 
 def deny(options):
     """Rows of the split: all but two thirds of the no to `derived:is-this`, which near photos have in their place."""
-    with open(options.derived) as lines:
-        rows = [row for row in map(json.loads, lines) if row["split"] == options.split]
+    folder = os.path.dirname(options.derived)
+    if os.path.realpath(os.path.dirname(options.out)) != os.path.realpath(folder):
+        raise SystemExit(f"{options.out} does not stand beside {options.derived}, whose paths it has")
+    rows = [(photo, row) for photo, row in rows_of(options.derived, options.split)]
     said = collections.defaultdict(list)  # the words of each caption of a photo
     for file in options.data:
-        with open(file) as lines:
-            for row in map(json.loads, lines):
-                if row["split"] == options.split:
-                    photo = os.path.normpath(os.path.join(os.path.dirname(file), row["image"]))
-                    said[photo].append(set(words_of(row["caption"])))
-    folder = os.path.dirname(options.derived)
+        for photo, row in rows_of(file, options.split):
+            if "caption" in row:
+                said[photo].append(set(words_of(row["caption"])))
     photos, values = directions(options.features, list(said), options.patches)
-    places, order, near = {photo: place for place, photo in enumerate(photos)}, random.Random(options.seed), []
-    for row in rows:
-        photo = os.path.normpath(os.path.join(folder, row["image"]))
-        noun = [word for word in words_of(row["question"]) if word not in SMALL_WORDS][-1:]
+    places, order = {photo: place for place, photo in enumerate(photos)}, random.Random(options.seed)
+    spelled = {photo: row["image"] for photo, row in rows}
+    affirmed = collections.defaultdict(set)  # the photos of each noun
+    for photo, row in rows:
+        if row["answer"] == "yes":
+            affirmed[noun_of(row["question"])].add(photo)
+    near = {}
+    for photo, row in rows:
+        noun = noun_of(row["question"])
         if row["kind"] != "derived:is-this" or row["answer"] != "yes" or not noun or photo not in places:
             continue
-        names = forms(noun[0])
+        names = forms(noun)
+        yes = set().union(*(affirmed[name] for name in names))
         alike = np.argsort(-(values @ values[places[photo]]))[1:41]
         without = [
             photos[other] for other in alike
-            if len(said[photos[other]]) >= options.captions and not any(names & words for words in said[photos[other]])]
+            if photos[other] in spelled and photos[other] not in yes and len(said[photos[other]]) >= options.captions
+            and not any(names & words for words in said[photos[other]])]
         if without:
-            near.append(dict(row, image=os.path.relpath(order.choice(without[:8]), folder), answer="no"))
+            chosen = order.choice(without[:8])
+            near[row["question"], chosen] = dict(row, image=spelled[chosen], answer="no")
+    if not near:
+        raise SystemExit(f"{options.derived} affirms nothing of the photos of {', '.join(options.data)}")
+    rows = [row for _, row in rows]
     denied = [row for row in rows if row["kind"] == "derived:is-this" and row["answer"] == "no"]
     count = min(len(near), 2 * len(denied) // 3)
     kept = [row for row in rows if row["kind"] != "derived:is-this" or row["answer"] != "no"]
-    kept += order.sample(denied, len(denied) - count) + order.sample(near, count)
+    kept += order.sample(denied, len(denied) - count) + order.sample(list(near.values()), count)
     with open(options.out, "w") as file:
         for row in kept:
             file.write(json.dumps(row) + "\n")
     print(f"{len(kept)} rows, {count} of them on near photos")
+
+
+def noun_of(question):
+    """The word that a question asks of: its last."""
+    words = [word for word in words_of(question) if word not in SMALL_WORDS]
+    return words[-1] if words else ""
 
 
 def words_of(text):
@@ -163,7 +198,8 @@ def words_of(text):
 def forms(noun):
     """Forms of a noun that a caption may name it by."""
     one = {noun} | {noun[:-len(end)] + put for end, put in (("ies", "y"), ("es", ""), ("s", "")) if noun.endswith(end)}
-    return one | {word + end for word in one for end in ("s", "es")}
+    one |= {some for pair in ODD for some in pair if one & set(pair)}
+    return one | {word + end for word in one for end in ("s", "es")} | {word[:-1] + "ies" for word in one if word[-1:] == "y"}
 
 
 def main():

@@ -271,25 +271,34 @@ struct ToolboxOutputTests {
     @Test("data import asked writes rows relative to their file, counts what it leaves out, and spares what it reads")
     func asked() throws {
         let desk = try Desk()
-        try desk.write("x", "images/b.jpg")
+        for photo in ["b", "d", "e", "f", "g"] { try desk.write("x", "images/\(photo).jpg") }
         try desk.write(
             #"{"question": "On?", "answers": {"yes": ["a"], "no": ["b", "c"]}}"# + "\n"
-                + #"{"question": "Off?", "answers": {"no": ["a"]}}"# + "\n", "questions.jsonl")
+                + #"{"question": "Off?", "answers": {"no": ["d"]}}"# + "\n"
+                + #"{"question": "Up?", "answers": {"yes": ["e", "f"], "no": ["f", "g"]}}"# + "\n", "questions.jsonl")
         let questions = "\(desk.path)/questions.jsonl"
         let out = "\(desk.path)/images/out.jsonl"
         let images = ["--images", "\(desk.path)/images/{}.jpg"]
         #expect(MemvpCommand.execute(["data", "import", "asked", questions, "--out", out, "--balance"] + images) == 0)
-        #expect(
-            try desk.read("images/out.jsonl") == #"{"answer":"no","image":"b.jpg","question":"On?","split":"train"}"#
-                + "\n"
-                + #"{"answer":"yes","image":"a.jpg","question":"On?","split":"train"}"# + "\n")
+        let rows = [("no", "b", "On"), ("yes", "a", "On"), ("no", "g", "Up"), ("yes", "e", "Up")].map {
+            answer, photo, what in
+            #"{"answer":"\#(answer)","image":"\#(photo).jpg","question":"\#(what)?","split":"train"}"# + "\n"
+        }
+        #expect(try desk.read("images/out.jsonl") == rows.joined())
+        let command = try ToolboxDataImportAsked.parse([questions, "--out", out, "--balance"] + images)
+        #expect(try command.made().report.badRows == 2 && command.made().report.oneSided == 1)
         let report = ToolboxDataReport([], badRows: 1, oneSided: 1)
         #expect(report.text == "0 rows, 1 bad rows left out, 1 questions with one answer only left out")
         #expect(try ToolboxJSON.line(report) == #"{"bad_rows":1,"one_sided":1,"rows":0,"splits":{}}"#)
-        for place in [questions, "\(desk.path)/images/a.jpg"] {
-            #expect(MemvpCommand.execute(["data", "import", "asked", questions, "--out", place] + images) == 73)
+        // A photo of a row, one of a wording that is left out, one of answers that do not count, the questions.
+        for place in ["images/a.jpg", "images/d.jpg", "images/f.jpg", "questions.jsonl"] {
+            let before = try desk.read(place)
+            #expect(
+                MemvpCommand.execute(
+                    ["data", "import", "asked", questions, "--balance", "--out", "\(desk.path)/\(place)"] + images)
+                    == 73)
+            #expect(try desk.read(place) == before)
         }
-        #expect(try desk.read("images/a.jpg") == "x")
         #expect(throws: (any Error).self) {
             try ToolboxDataImportAsked.parse([questions, "--out", out, "--images", "no place for names"])
         }

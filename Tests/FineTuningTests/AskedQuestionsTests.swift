@@ -56,7 +56,7 @@ struct AskedQuestionsTests {
         let here = ExampleRows.relative(folder.path, to: FileManager.default.currentDirectoryPath)
         #expect(try AskedQuestions(path: path, options: .init(images: "\(here)/images/p{}.jpg")).rows.count == 2)
         let missing = #expect(throws: Failure.self) { try AskedQuestions(path: path) }
-        #expect(missing?.cause == "has no question that can be used")
+        #expect(missing?.cause == "has no question that can be used; 2 bad rows were left out")
     }
 
     @Test("what two lines of one wording answer differently counts for neither and is named; said again it counts once")
@@ -74,7 +74,7 @@ struct AskedQuestionsTests {
         #expect(said(asked.rows) == ["p3.jpg Is it on? no", "p2.jpg Is it on? yes", "p1.jpg Is it on? no"])
         #expect(
             bad.map(\.reason) == [
-                "answers “is it  ON?” of images/p1.jpg with no, line 1 with yes: neither counts"
+                "answers “is it  ON?” of ./images/p1.jpg with no, line 1 with yes: neither counts"
             ])
         #expect(bad.map(\.line) == [2])
         let stopped = #expect(throws: Failure.self) { try AskedQuestions(path: path, badRows: .stop) }
@@ -105,11 +105,37 @@ struct AskedQuestionsTests {
                     .filter { $0.hasSuffix("One of nine? no") }
             })
         #expect(drawn.count > 1)
+        // The same photos are drawn wherever they stand.
+        let other = try DataFolder()
+        try fill(other)
+        let there = try other.file(String(contentsOfFile: path, encoding: .utf8), "q.jsonl")
+        let moved = try AskedQuestions(
+            path: there, options: .init(images: "\(other.path)/./{}", isBalanced: true))
+        #expect(said(moved.rows) == lines)
         let alone = try folder.file("{\"question\": \"All?\", \"answers\": {\"yes\": [\(names(0..<9))]}}")
         let failure = #expect(throws: Failure.self) {
             try AskedQuestions(path: alone, options: .init(isBalanced: true))
         }
         #expect(failure?.hint.contains("--balance") == true)
+    }
+
+    @Test("answers are the same but for case and spaces, as they are where they are scored; the first spelling is kept")
+    func spellings() throws {
+        let folder = try DataFolder()
+        try fill(folder)
+        let path = try folder.file(
+            #"{"question": "Is it on?", "answers": {"Yes": ["images/p1.jpg"]}}"# + "\n"
+                + #"{"question": "Is it on?", "answers": {"yes ": ["images/p1.jpg", "images/p2.jpg"]}, "type": "state"}"#
+        )
+        var bad: [BadRow] = []
+        let asked = try AskedQuestions(path: path) { bad.append($0) }
+        #expect(said(asked.rows) == ["p1.jpg Is it on? Yes", "p2.jpg Is it on? Yes"])
+        #expect(bad.isEmpty && asked.rows[1].kind == "state")
+        let failure = #expect(throws: Failure.self) { try AskedQuestions(path: path, options: .init(isBalanced: true)) }
+        #expect(failure?.cause.contains("more than one answer") == true)
+        let missing = try folder.file(#"{"question": "Is it on?", "answers": {"yes": ["images/p77.jpg"]}}"#, "m.jsonl")
+        let nothing = #expect(throws: Failure.self) { try AskedQuestions(path: missing) }
+        #expect(nothing?.cause == "has no question that can be used; 1 bad rows were left out")
     }
 
     @Test(
@@ -120,8 +146,15 @@ struct AskedQuestionsTests {
             (#"{"question": "Is it on?", "answers": {}}"#, "has no answers"),
             (#"{"question": "Is it on?", "answers": {"yes": []}}"#, "has no photo under any answer"),
             (#"{"question": "Is it on?", "answers": ["images/p1.jpg"]}"#, "has a answers of the wrong type"),
-            (#"{"question": " ", "answers": {"yes": ["images/p1.jpg"]}}"#, "has an empty question"),
-            (#"{"question": "Is it on?", "answers": {" ": ["images/p1.jpg"]}}"#, "has an empty answer"),
+            (#"{"question": " ", "answers": {"yes": ["images/p1.jpg", "images/p2.jpg"]}}"#, "has an empty question"),
+            (
+                #"{"question": "Is it on?", "answers": {" ": ["images/p1.jpg", "images/p2.jpg"]}}"#,
+                "has an empty answer"
+            ),
+            (
+                #"{"question": "Is it on?", "answers": {"yes": ["images/p1.jpg"], "yes": ["images/p2.jpg"]}}"#,
+                "has answers of which one has the key yes twice"
+            ),
             (#"{"question": "Is it on?", "answers": {"yes": [""]}}"#, "has no image"),
             (
                 #"{"question": "Is it on?", "answers": {"yes": ["images/p77.jpg"]}}"#,

@@ -237,7 +237,8 @@ struct ToolboxDataImportAsked: ParsableCommand {
         commandName: "asked", abstract: "Questions, a line each, with the photos of each answer.",
         discussion: """
             A line is {"question": "Is the cap on?", "answers": {"yes": ["a.jpg"], "no": ["b.jpg", "c.jpg"]}}, with split and \
-            kind where wanted. A photo that two lines of one wording answer differently counts for neither.
+            kind where wanted. A photo that two lines of one wording, but for case and spaces, answer differently in one split \
+            counts for neither.
             """)
 
     @Argument(help: ArgumentHelp("The questions, in JSON Lines.", valueName: "questions.jsonl"))
@@ -270,7 +271,8 @@ struct ToolboxDataImportAsked: ParsableCommand {
         }
     }
 
-    func run() throws {
+    /// The rows, and what is said of them.
+    func made() throws(Failure) -> (rows: [ExampleRow], report: ToolboxDataReport) {
         try ToolboxOutput.check(out, reading: [questions])
         var bad = 0
         let asked = try AskedQuestions(
@@ -280,9 +282,15 @@ struct ToolboxDataImportAsked: ParsableCommand {
             bad += 1
             ToolboxEvalOptions.name(row)
         }
-        try ToolboxOutput.spare(asked.rows.map(\.image), from: out)
-        try ExampleRows.write(asked.rows, to: out)
-        let report = ToolboxDataReport(asked.rows, badRows: bad, oneSided: balance ? asked.oneSided : nil)
-        try Output.write(json ? ToolboxJSON.line(report) : report.text)
+        try ToolboxOutput.spare(asked.photos, from: out)
+        return (
+            asked.rows, ToolboxDataReport(asked.rows, badRows: bad, oneSided: balance ? asked.oneSided : nil)
+        )
+    }
+
+    func run() throws {
+        let made = try made()
+        try ExampleRows.write(made.rows, to: out)
+        try Output.write(json ? ToolboxJSON.line(made.report) : made.report.text)
     }
 }

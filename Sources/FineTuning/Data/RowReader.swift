@@ -87,18 +87,18 @@ struct RowReader {
     private func task(_ record: RowRecord) throws(RowFault) -> (ExampleRow.Task, [String]) {
         if let caption = record.caption {
             guard record.question == nil else { throw RowFault(reason: "has both a caption and a question") }
-            return (.caption(try text(caption, "caption")), [])
+            return (.caption(try Self.text(caption, "caption")), [])
         }
         guard let question = record.question else { throw RowFault(reason: "has neither caption nor question") }
         var answers: [String] = []
-        for answer in record.answers ?? [] { answers.append(try text(answer, "answer")) }
+        for answer in record.answers ?? [] { answers.append(try Self.text(answer, "answer")) }
         guard let answer = record.answer ?? Self.commonest(answers) else { throw RowFault(reason: "has no answer") }
-        let learned = try text(answer, "answer")
-        return (.question(try text(question, "question"), answer: learned), answers.isEmpty ? [learned] : answers)
+        let learned = try Self.text(answer, "answer")
+        return (.question(try Self.text(question, "question"), answer: learned), answers.isEmpty ? [learned] : answers)
     }
 
     /// The text, if there is something in it and not too much.
-    private func text(_ text: String, _ name: String) throws(RowFault) -> String {
+    static func text(_ text: String, _ name: String) throws(RowFault) -> String {
         guard !text.allSatisfy(\.isWhitespace) else { throw RowFault(reason: "has an empty \(name)") }
         let size = text.utf8.count
         guard size <= ExampleRows.textLimit else {

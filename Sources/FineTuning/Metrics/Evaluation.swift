@@ -46,12 +46,12 @@ public struct EvaluationOptions: Sendable, Equatable {
 public typealias EvaluationProgress = (_ done: Int, _ total: Int) -> Void
 
 extension Sequence {
-    /// The elements of each image together, images in the order of their first appearance.
-    func grouped(by image: (Element) -> String) -> [[Element]] {
-        var places: [String: Int] = [:]
+    /// The elements of each key together, an image as a rule, in the order of their first appearance.
+    func grouped<Key: Hashable>(by key: (Element) -> Key) -> [[Element]] {
+        var places: [Key: Int] = [:]
         var groups: [[Element]] = []
         for element in self {
-            let name = image(element)
+            let name = key(element)
             if let place = places[name] {
                 groups[place].append(element)
             } else {
