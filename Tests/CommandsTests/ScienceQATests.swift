@@ -213,7 +213,8 @@ struct ScienceQAModelTests {
                 image = try bundle.prepare(photo: [UInt8](Data(contentsOf: URL(fileURLWithPath: path))))
             }
             let features = image.map {
-                VisionWorker(bundle.vision, compute: compute).encode($0.pixels.span, adapters: adapter.vision)
+                VisionWorker(bundle.vision, compute: compute).encode(
+                    $0.pixels.span, layers: adapter.configuration.layers, adapters: adapter.vision)
             }
             let shown = try projector.visualPrompt(of: features, compute: compute)
             _ = engine.submit([TokenTask(prompt: prompt, goal: .choose(choices, end: end), image: shown)])
