@@ -8,8 +8,6 @@
 // for a bad row under `stop` and for a file without a row that can be used.
 
 public import Diagnostics
-internal import Files
-internal import FoundationEssentials
 
 /// Reads data sets.
 public enum ExampleRows {
