@@ -36,13 +36,13 @@ def written_beside(folders):
 
 
 def collect(options):
-    questions = {}  # by wording without case: its first spelling, and for each photo the answers
+    questions = {}  # by wording, case and spaces aside: its first spelling, and for each photo the answers
     known = {}  # the photo of each name
     for question, photo, answer in written_beside(options.sheets):
         name = os.path.splitext(os.path.basename(photo))[0].removeprefix(options.prefix)
         if known.setdefault(name, photo) != photo:
             raise SystemExit(f"{photo} and {known[name]} have one name")
-        questions.setdefault(question.lower(), (question, {}))[1].setdefault(name, set()).add(answer)
+        questions.setdefault(" ".join(question.lower().split()), (question, {}))[1].setdefault(name, set()).add(answer)
     written = contradicted = 0
     with open(options.out, "w") as file:
         for question, photos in questions.values():
@@ -57,12 +57,15 @@ def collect(options):
 
 
 def agree(options):
-    """How often what was written is what people answered to the same question of the same photo."""
-    people = {(row["question"], photo): row["answer"] for file in options.data for photo, row in rows_of(file, options.split)
-              if "question" in row}
+    """How often what was written is what people answered to the same question of the same photo, where they are of one mind."""
+    people = collections.defaultdict(set)
+    for file in options.data:
+        for photo, row in rows_of(file, options.split):
+            if "question" in row:
+                people[row["question"], photo] |= {row["answer"]} if "answer" in row else set(row["answers"])
     counts = collections.Counter(
-        (people[question, photo], answer) for question, photo, answer in written_beside(options.sheets)
-        if (question, photo) in people)
+        (theirs, answer) for question, photo, answer in written_beside(options.sheets)
+        for theirs in people.get((question, photo), ()) if len(people[question, photo]) == 1)
     if not counts:
         raise SystemExit("no question was written that people answered of the same photo")
     for (theirs, here), count in sorted(counts.items()):

@@ -47,17 +47,24 @@ def directions(prefix, photos, patches):
 
 
 class Words:
-    """Texts as weights of their words: seldom ones weigh more. One direction a text."""
+    """What is said of photos as weights of words: seldom ones weigh more. One direction a photo."""
 
-    def __init__(self, texts):
-        """The words of `texts`, each a list of strings; words of fewer than three texts are left out."""
+    def __init__(self, texts, values):
+        """The words of `texts`, a list of strings a photo; words of fewer than three photos are left out. A photo of which nothing is
+        said has the mean of the twelve nearest others by `values`: without any it would be unlike all that have some."""
         found = [collections.Counter(self.of(" ".join(text))) for text in texts]
         having = collections.Counter(word for words in found for word in words)
         kept = sorted(word for word, count in having.items() if count >= 3)
+        if not kept:
+            raise SystemExit("no word stands in the captions of three photos")
         self.places = {word: place for place, word in enumerate(kept)}
         self.weight = np.log(len(texts) / np.array([having[word] for word in kept], np.float32))
         self.rows = np.stack([self.counts(words) for words in found])
         self.rows = unit(np.log1p(self.rows) * self.weight)
+        said = self.rows.any(1)
+        for silent in np.flatnonzero(~said):
+            nearest = np.argsort(-np.where(said, values @ values[silent], -2))[:min(12, said.sum())]
+            self.rows[silent] = unit(self.rows[nearest].mean(0)[None])[0]
 
     @staticmethod
     def of(text):

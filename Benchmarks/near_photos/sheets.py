@@ -44,7 +44,7 @@ class AskedQuestions:
     """What people asked, with what it was asked of."""
 
     def __init__(self, files, split, photos, values, words):
-        """Questions of `files` on the photos of which `values` and `words` are the directions."""
+        """Questions of `files` on `photos`, of which `values` and `words` are the directions."""
         places = {photo: place for place, photo in enumerate(photos)}
         asked = collections.defaultdict(set)
         for file in files:
@@ -64,37 +64,46 @@ class AskedQuestions:
         self.uses = np.zeros(len(self.texts))
 
     def beside(self, group, order):
-        """Those asked of the group's photos, then those of photos like them that name what its captions name; seldom used ones first."""
+        """Those asked of the group's photos, then those of photos like them, rather ones that name what its captions name and that
+        were used seldom."""
         own = sorted({question for place in group for question in self.of[place]}, key=lambda q: self.uses[q])[:ASKED * 5 // 8]
         said = self.words.rows[group].mean(0)
         named = [np.minimum(1, 3 * said[words]).mean() if words else 0 for words in self.named]
         score = self.directions @ unit(self.values[group].mean(0)[None])[0] + 0.35 * np.array(named) - 0.06 * self.uses
         score[own] = -np.inf
-        chosen = own + list(np.argsort(-score)[:ASKED - len(own)])
+        chosen = own + [q for q in np.argsort(-score)[:ASKED - len(own)] if score[q] > -np.inf]
         self.uses[chosen] += 1
         return [self.texts[question] for question in order.sample(chosen, len(chosen))]
 
 
 def draw(options):
+    if not 0 <= options.words <= 1:
+        raise SystemExit(f"--words {options.words} is no part: it is one of 0 to 1")
     captions = collections.defaultdict(list)
-    for file in options.data:
+    drawn = {photo for file in options.data for photo, _ in rows_of(file, options.split)}
+    for file in options.data + options.like:
         for photo, row in rows_of(file, options.split):
             captions[photo] += [row["caption"]] if "caption" in row else []
     photos, values = directions(options.features, list(captions), options.patches)
-    words = None
+    words = asked = None
     if options.words > 0 or options.asked:
-        words = Words([captions[photo] for photo in photos])
+        words = Words([captions[photo] for photo in photos], values)
         values = np.concatenate([values * (1 - options.words)**.5, words.rows * options.words**.5], 1)
-    asked = AskedQuestions(options.asked, options.split, photos, values, words) if options.asked else None
+    if options.asked:
+        asked = AskedQuestions(options.asked, options.split, photos, values, words)
+    members = [place for place, photo in enumerate(photos) if photo in drawn]
+    if not members:
+        raise SystemExit(f"{options.features} has features of none of the photos of {', '.join(options.data)}")
     os.makedirs(options.out, exist_ok=True)
     index, order = {}, random.Random(options.seed)
     # What is written beside other sheets would be answers to these.
     with open(f"{options.out}/photos.json", "x") as file:
-        for number, group in enumerate(grouped(values, options.near, options.seed)):
+        for number, group in enumerate(grouped(values[members], options.near, options.seed)):
+            group = [members[member] for member in group]
             index[f"{number:03}"] = [photos[member] for member in group]
             sheet(index[f"{number:03}"]).save(f"{options.out}/{number:03}.png")
             if asked:
                 with open(f"{options.out}/{number:03}.asked", "w") as list_file:
                     list_file.write("".join(text + "\n" for text in asked.beside(group, order)))
         json.dump(index, file)
-    print(f"{len(index)} sheets of {len(photos)} photos")
+    print(f"{len(index)} sheets of {len(members)} photos")

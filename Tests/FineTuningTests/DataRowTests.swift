@@ -247,6 +247,8 @@ struct DataRowTests {
         #expect(RealPath.existing("\(folder.path)/link/a.jpg") == "\(root)/images/a.jpg")
         #expect(RealPath.existing("\(folder.path)/link/../images/b.jpg") == "\(root)/images/b.jpg")
         #expect(RealPath.existing("\(folder.path)/link/c.jpg") == nil)
+        #expect(DataFile.fault("\(folder.path)/link/../images/b.jpg") == nil)
+        #expect(DataFile.fault("\(folder.path)/none/../images/b.jpg") == "is missing")
         #expect(RealPath.identity("\(folder.path)/x/../y//z") == "\(folder.path)/y/z")
         #expect(RealPath.place("\(folder.path)/link/new/./c.jpg") == "\(root)/images/new/c.jpg")
         #expect(RealPath.place("\(folder.path)/link/../c.jpg") == "\(root)/c.jpg")

@@ -26,8 +26,8 @@ enum DataFile {
 
     /// What is wrong with a file that should be there, in words; nil for a regular file.
     static func fault(_ path: String) -> String? {
-        let file = URL(filePath: path).resolvingSymlinksInPath().path
-        let attributes = try? FileManager.default.attributesOfItem(atPath: file)
+        // As the kernel follows it: by its letters alone none/../photo.jpg would be there.
+        let attributes = RealPath.existing(path).flatMap { try? FileManager.default.attributesOfItem(atPath: $0) }
         return switch attributes?[.type] as? FileAttributeType {
         case .typeRegular?: nil
         case nil: RealPath.isOutOfReach(path) ? "stands where this user may not look" : "is missing"
