@@ -16,7 +16,10 @@ struct WrittenQuestionsTests {
 
     @Test(
         "each file has yes and no alone, of photos that are known by name, and as many rows as the card says",
-        arguments: [("coco", 4_838, 130_570), ("flickr8k", 6_091, 86_246)])
+        arguments: [
+            ("coco", 4_838, 130_570), ("flickr8k", 6_091, 86_246), ("coco-listed", 4_838, 90_346),
+            ("flickr8k-listed", 6_091, 55_978),
+        ])
     func shipped(name: String, photos: Int, rows: Int) throws {
         let path = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
             .deletingLastPathComponent().appending(path: "Models/questions/\(name).jsonl").path
