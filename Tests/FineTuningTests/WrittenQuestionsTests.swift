@@ -15,7 +15,7 @@ struct WrittenQuestionsTests {
     }
 
     @Test(
-        "each file has yes and no alone, of photos that are known by name, and as many rows as the card says",
+        "each file has yes and no alone, of photos that are known by name, and as many rows as docs/TRAINING.md says",
         arguments: [
             ("coco", 4_838, 130_570), ("flickr8k", 6_091, 86_246), ("coco-listed", 4_838, 90_346),
             ("flickr8k-listed", 6_091, 55_978),
