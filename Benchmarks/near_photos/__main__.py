@@ -9,9 +9,9 @@ r"""Questions that tell photos apart which look alike (docs/TRAINING.md).
         --derived coco-vqa/forms.jsonl --out coco-vqa/near.jsonl
 
 `draw` makes sheets of twelve photos that look alike, sheets/000.png and so on, and sheets/photos.json with what stands on each;
-with --asked also sheets/000.asked, what people asked of these photos or those of --like that are like them. GUIDE.md beside this file says how sheets/000.txt is
-written. `collect` makes of all such files what `memvp data import asked` reads; `agree` counts how often they say what people
-said. `deny` puts two thirds of the no to "is this a …" that `memvp data derive` found on photos like those of the yes. DIR/KEY
+with --asked also sheets/000.asked, what people asked of these photos or those of --like that are like them. GUIDE.md beside this
+file says how sheets/000.txt is written. `collect` makes of all such files what `memvp data import asked` reads; `agree` counts how
+often they say what people said. `deny` puts two thirds of the no to "is this a …" that `memvp data derive` found on photos like those of the yes. DIR/KEY
 are features that `memvp train --cache DIR` has kept, without .f16 and .index. Needs NumPy and Pillow.
 """
 import argparse

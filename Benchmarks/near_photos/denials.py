@@ -8,7 +8,8 @@ import numpy as np
 
 from likeness import directions, rows_of, words_of
 
-SMALL_WORDS = set("is this there a an any are could be photo picture of the some".split())
+# What a question has beside the thing that it asks of.
+ASKING_WORDS = set("is this there a an any are could be photo picture of the some".split())
 ODD = [("man", "men"), ("woman", "women"), ("child", "children"), ("person", "people"), ("knife", "knives"), ("shelf", "shelves")]
 
 
@@ -60,7 +61,7 @@ def deny(options):
 
 def noun_of(question):
     """The word that a question asks of: its last."""
-    words = [word for word in words_of(question) if word not in SMALL_WORDS]
+    words = [word for word in words_of(question) if word not in ASKING_WORDS]
     return words[-1] if words else ""
 
 

@@ -7,6 +7,7 @@ import re
 
 import numpy as np
 
+# Words that tell no photo from another.
 SMALL_WORDS = set(
     "a an any are as at be by could do does for from has have her his in is it its of on one or out some that the their there "
     "this to two up was were while who with photo picture".split())
@@ -58,9 +59,9 @@ class Words:
         if not kept:
             raise SystemExit("no word stands in the captions of three photos")
         self.places = {word: place for place, word in enumerate(kept)}
-        self.weight = np.log(len(texts) / np.array([having[word] for word in kept], np.float32))
+        weight = np.log(len(texts) / np.array([having[word] for word in kept], np.float32))
         self.rows = np.stack([self.counts(words) for words in found])
-        self.rows = unit(np.log1p(self.rows) * self.weight)
+        self.rows = unit(np.log1p(self.rows) * weight)
         said = self.rows.any(1)
         for silent in np.flatnonzero(~said):
             nearest = np.argsort(-np.where(said, values @ values[silent], -2))[:min(12, said.sum())]
